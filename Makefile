@@ -1,0 +1,69 @@
+PYTHON ?= python3
+# PyTorch's own index of CPU wheels, for machines where a plain install of torch brings CUDA. Empty: not used.
+TORCH_INDEX ?=
+
+BIN := .venv/bin
+HTML := _build/html
+CHAPTERS := $(wildcard notebooks/*.py)
+BENCHMARKS := $(wildcard benchmarks/bench_*.py)
+
+export WORKEDPAPERS_QUIET := 1
+export OMP_NUM_THREADS := 1
+# The full data sets, where they lie beside the checkout; tests that need them are skipped elsewhere.
+ifneq ($(wildcard ../shared/data),)
+export WORKEDPAPERS_DATA ?= $(abspath ../shared/data)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help book test notebooks results bench serve clean
+
+help:
+	@echo "make book       build the book from the stored outputs; prints the page to open"
+	@echo "make test       lint, types, tests, and every notebook cell against its stored output"
+	@echo "make notebooks  execute every notebook from its .py (NAMES=fast_weights for some of them)"
+	@echo "make results    train the recorded rows that are missing, at book scale"
+	@echo "make bench      time ours against the peers"
+	@echo "make serve      show the built book at http://localhost:8000"
+	@echo "make clean      remove what was built (the environment .venv stays)"
+	@echo
+	@echo "PYTHON=python3.12 picks the interpreter of .venv, TORCH_INDEX=<url> an extra index for torch."
+
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {v[0]}.{v[1]}")'
+	@echo "Installing into .venv; this takes a minute or two, once."
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -r requirements.txt
+	@touch $@
+
+book: .venv/installed
+	@mkdir -p _build
+	@$(BIN)/jupyter-book build . -W -n --keep-going > _build/book.log 2>&1 || { cat _build/book.log; exit 1; }
+	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html"
+
+test: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n 2
+ifneq ($(CHAPTERS),)
+	$(BIN)/pytest notebooks --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg -n 2 --dist loadfile
+endif
+
+notebooks: .venv/installed
+	$(BIN)/python scripts/notebooks.py $(NAMES)
+
+results: .venv/installed
+	@set -e; for chapter in $(notdir $(basename $(CHAPTERS))); do \
+	    WORKEDPAPERS_QUIET= WORKEDPAPERS_RESULTS=$(CURDIR)/src/workedpapers/results \
+	        $(BIN)/python -m workedpapers run $$chapter --scale book; \
+	done
+
+bench: .venv/installed
+	@set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python $$benchmark; done
+
+serve: book
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) 8000
+
+clean:
+	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -1,0 +1,133 @@
+"""What this book asks of Sphinx: the ledger and the scoreboard, made at build time, and no script from elsewhere."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.parsers.rst import directives
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+import workedpapers.experiments
+from workedpapers.lab.ledger import ledger
+
+Cell = str | nodes.Node
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> nodes.table:
+    """A table of text and inline nodes."""
+    group = nodes.tgroup(cols=len(header))
+    group += [nodes.colspec(colwidth=1) for _ in header]
+    group += [nodes.thead("", _row(header)), nodes.tbody("", *map(_row, rows))]
+    return nodes.table("", group, classes=["worked-papers"])
+
+
+def _row(cells: Sequence[Cell]) -> nodes.row:
+    inline = [nodes.Text(cell) if isinstance(cell, str) else cell for cell in cells]
+    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in inline))
+
+
+class BookDirective(SphinxDirective):
+    """A directive that reads the tree of the book."""
+
+    @property
+    def chapters(self) -> list[str]:
+        """The chapters of this book, as document names in the order of the table of contents."""
+        pages = [page.docname for page in self.config.external_site_map.values()]
+        return [page for page in pages if page.startswith("notebooks/") and page in self.env.found_docs]
+
+    def notebook(self, chapter: str) -> Path:
+        """The notebook of a chapter; the page is built again when it changes."""
+        path = Path(self.env.doc2path(chapter))
+        self.env.note_dependency(str(path))
+        return path
+
+    def link(self, chapter: str, heading: str = "") -> nodes.reference:
+        """A link to a chapter, or to a section of it."""
+        target = self.env.app.builder.get_relative_uri(self.env.docname, chapter)
+        anchor = f"#{nodes.make_id(heading)}" if heading else ""
+        text = heading or chapter.rpartition("/")[2].replace("_", " ").capitalize()
+        return nodes.reference("", text, refuri=target + anchor, internal=True)
+
+
+class Ledger(BookDirective):
+    """The tagged equations and errata of the book, or those of one kind, with the checks that cover them."""
+
+    option_spec: ClassVar = {"kind": lambda kind: directives.choice(kind, ("equation", "erratum"))}
+
+    def run(self) -> list[nodes.Node]:
+        """The directive's nodes."""
+        chapters = {Path(chapter).name: chapter for chapter in self.chapters}
+        kinds = (self.options["kind"],) if "kind" in self.options else ("equation", "erratum")
+        entries = ledger([self.notebook(chapter) for chapter in self.chapters])
+        entries = [entry for entry in entries if entry.kind in kinds]
+        if not entries:
+            return [nodes.paragraph("", "None is recorded yet.")]
+        rows = (
+            (
+                entry.tag,
+                entry.kind,
+                nodes.math("", entry.formula),
+                entry.text,
+                self.link(chapters[entry.notebook], entry.heading),
+            )
+            for entry in entries
+        )
+        return [table(("Tag", "Kind", "Formula", "What is checked", "Section"), rows)]
+
+
+class Scoreboard(BookDirective):
+    """Every claim of the papers beside our number, from the recorded rows."""
+
+    def run(self) -> list[nodes.Node]:
+        """The directive's nodes."""
+        shown: list[nodes.Node] = []
+        for chapter in self.chapters:
+            claims = self.claims(Path(chapter).name)
+            if claims:
+                rows = [[str(getattr(claim, field)) for field in COLUMNS] for claim in claims]
+                shown += [nodes.paragraph("", "", nodes.strong("", "", self.link(chapter)))]
+                shown += [table(tuple(COLUMNS.values()), rows)]
+        return shown or [nodes.paragraph("", "No result is recorded yet.")]
+
+    def claims(self, chapter: str) -> Sequence[Any]:
+        """What `workedpapers.experiments.<chapter>.scoreboard()` returns, a list of `lab.scoreboard.Claim`."""
+        package = Path(workedpapers.__path__[0])
+        for path in (package / "experiments" / f"{chapter}.py", *sorted(package.glob("results/*.jsonl"))):
+            self.env.note_dependency(str(path))
+        if chapter not in {module.name for module in pkgutil.iter_modules(workedpapers.experiments.__path__)}:
+            return []
+        experiments = importlib.import_module(f"workedpapers.experiments.{chapter}")
+        return experiments.scoreboard() if hasattr(experiments, "scoreboard") else []
+
+
+COLUMNS = {
+    "claim": "Claim",
+    "paper": "Paper",
+    "ours": "Ours",
+    "spread": "Spread",
+    "seeds": "Seeds",
+    "scale": "Scale",
+    "verdict": "Verdict",
+    "cause": "Cause of the gap",
+}
+
+
+def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
+    """Leave out the scripts of sphinx-thebe, which name a foreign host and which no page of this book uses."""
+    context["script_files"] = [
+        script
+        for script in context["script_files"]
+        if "thebe" not in f"{script.filename or ''}{script.attributes.get('body') or ''}".lower()
+    ]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register all of this with Sphinx."""
+    app.add_directive("ledger", Ledger)
+    app.add_directive("scoreboard", Scoreboard)
+    app.connect("html-page-context", drop_thebe, priority=900)  # after sphinx-thebe has added its scripts
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,227 @@
+"""Associative retrieval with fast weights and their rivals (chapter `notebooks/fast_weights`).
+
+Everything the paper fixes is as in its section 4.1 and appendix A.1: 100,000 training strings, batches of 128,
+Adam, a 50-unit embedding expanded to 100, a 100-unit head on the last output, λ = 0.9, η = 0.5, one inner step. Ours:
+the learning rate (one search for each model at 50 units, `SEARCH`), gradients clipped at norm 5, and the end of a run:
+the first evaluation on the 10,000 validation strings at or below the target error, or the cap on updates.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workedpapers.fast_weights import FastWeights, Write
+from workedpapers.lab import Experiment, progress
+from workedpapers.tasks.retrieval import SYMBOLS, Strings, associative_retrieval, redraw_queries
+
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """One configuration.
+
+    Args:
+        model: "fast_weights", "lstm" or "irnn".
+        hidden_size: units of the recurrent layer.
+        pairs: letter-digit pairs in a string.
+        updates: the cap on updates.
+        target_error: in percent; a run ends at the first evaluation that reaches it.
+        learning_rate: of Adam.
+        evaluate_every: updates between evaluations.
+        write, norm_preliminary, inner_steps, decay: of `FastWeights`; the other models do without.
+    """
+
+    model: str = "fast_weights"
+    hidden_size: int = 50
+    pairs: int = 4
+    updates: int = 20_000
+    target_error: float = 0.0
+    learning_rate: float = 1e-3
+    evaluate_every: int = 500
+    write: Write = "after"
+    norm_preliminary: bool = False
+    inner_steps: int = 1
+    decay: float = 0.9
+
+
+class RetrievalNetwork(nn.Module):
+    """Embedding 50, expanded to 100 by a ReLU layer, a recurrent layer, a 100-unit ReLU head, ten digits.
+
+    Shape: tokens (batch, time) → logits (batch, 10).
+    """
+
+    def __init__(self, config: Retrieval) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.embedding = nn.Embedding(len(SYMBOLS), 50)
+        self.expand = nn.Linear(50, 100)
+        self.recurrent = _recurrent(config)
+        self.head = nn.Sequential(nn.Linear(size, 100), nn.ReLU(), nn.Linear(100, 10))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits of the ten digits from the output after the last symbol."""
+        table = torch.relu(self.expand(self.embedding.weight))  # 37 rows: cheaper than expanding every token
+        outputs, _ = self.recurrent(F.embedding(tokens, table))
+        logits: Tensor = self.head(outputs[:, -1])
+        return logits
+
+
+def _recurrent(config: Retrieval) -> nn.Module:
+    size = config.hidden_size
+    if config.model == "fast_weights":
+        return FastWeights(
+            100,
+            size,
+            decay=config.decay,
+            rate=0.5,
+            inner_steps=config.inner_steps,
+            write=config.write,
+            norm_preliminary=config.norm_preliminary,
+        )
+    if config.model == "lstm":
+        return nn.LSTM(100, size, batch_first=True)
+    if config.model == "irnn":
+        irnn = nn.RNN(100, size, nonlinearity="relu", batch_first=True)
+        with torch.no_grad():
+            irnn.get_parameter("weight_hh_l0").copy_(0.5 * torch.eye(size))  # the paper's 0.5, not 1
+        return irnn
+    raise ValueError(f"model must be fast_weights, lstm or irnn, got {config.model!r}")
+
+
+def train(config: Retrieval, seed: int, device: torch.device) -> dict[str, object]:
+    """Train one model; the metrics of the row.
+
+    Returns: curves `curve_updates`, `curve_seconds`, `validation_error` (%), `validation_loss` (nats), one value an
+        evaluation; `test_error` and `redrawn_error` (%, the latter with queries redrawn), `updates_done`.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        model = RetrievalNetwork(config).to(device)
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+        batches = _batches(associative_retrieval(config.pairs, "train"), seed, device)
+        validation = associative_retrieval(config.pairs, "validation")
+        curve: dict[str, list[float]] = {
+            "curve_updates": [],
+            "curve_seconds": [],
+            "validation_error": [],
+            "validation_loss": [],
+        }
+        seconds = 0.0
+        for update in progress(range(1, config.updates + 1), f"{config.model} {config.hidden_size}"):
+            start = time.perf_counter()
+            tokens, targets = next(batches)
+            loss = F.cross_entropy(model(tokens), targets)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            seconds += time.perf_counter() - start
+            if update % config.evaluate_every == 0 or update == config.updates:
+                error, nats = evaluate(model, validation, device)
+                for name, value in zip(curve, (update, round(seconds, 3), error, nats), strict=True):
+                    curve[name].append(value)
+                if error <= config.target_error:
+                    break
+        test = associative_retrieval(config.pairs, "test")
+        return {
+            "test_error": evaluate(model, test, device)[0],
+            "redrawn_error": evaluate(model, redraw_queries(test), device)[0],
+            "updates_done": update,
+            **curve,
+        }
+
+
+def evaluate(model: nn.Module, strings: Strings, device: torch.device) -> tuple[float, float]:
+    """Error in percent and cross-entropy in nats over all of `strings`."""
+    wrong, nats = 0, 0.0
+    with torch.no_grad():
+        for start in range(0, len(strings.targets), 1000):
+            tokens, targets = (part[start : start + 1000].to(device) for part in strings)
+            logits = model(tokens)
+            wrong += int((logits.argmax(1) != targets).sum())
+            nats += float(F.cross_entropy(logits, targets, reduction="sum"))
+    size = len(strings.targets)
+    return 100 * wrong / size, nats / size
+
+
+def _batches(strings: Strings, seed: int, device: torch.device) -> Iterator[Strings]:
+    """Shuffled epochs without end; the last, smaller batch of an epoch is left out."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens, targets = strings.tokens.to(device), strings.targets.to(device)
+    while True:
+        order = torch.randperm(len(targets), generator=generator).to(device)
+        for start in range(0, len(order) - BATCH_SIZE + 1, BATCH_SIZE):
+            rows = order[start : start + BATCH_SIZE]
+            yield Strings(tokens[rows], targets[rows])
+
+
+MODELS = ("irnn", "lstm", "fast_weights")
+SIZES = (20, 50, 100)
+WRITES: tuple[Write, ...] = ("after", "delayed", "preliminary")
+BEST: tuple[tuple[Write, bool], ...] = (("after", False), ("preliminary", True))  # write, norm_preliminary
+SEEDS = {"check": (0,), "book": (0, 1, 2, 3, 4), "paper": (0, 1, 2, 3, 4)}
+
+
+def _experiment(**grid: Sequence[Retrieval]) -> Experiment[Retrieval]:
+    return Experiment("fast_weights", Retrieval, train, grid, SEEDS)
+
+
+_check = Retrieval(hidden_size=20, pairs=2, updates=200, evaluate_every=100)
+_paper = Retrieval(updates=700_000, evaluate_every=5_000)
+_race = Retrieval(updates=10_000, target_error=1.0, evaluate_every=250)
+
+#: The learning rate of each model, by validation error at 50 units after 10,000 updates, seed 100.
+SEARCH = Experiment(
+    "fast_weights",
+    Retrieval,
+    train,
+    {
+        "check": [replace(_check, updates=100)],
+        "book": [
+            Retrieval(model=model, learning_rate=rate, updates=10_000)
+            for model, rate in product(MODELS, (5e-4, 1e-3, 2e-3, 4e-3))
+        ],
+    },
+    {"check": (100,), "book": (100,)},
+)
+#: The paper's table 1.
+TABLE = _experiment(
+    check=[replace(_check, model=model) for model in MODELS],
+    book=[Retrieval(model=model, hidden_size=size) for model, size in product(MODELS, SIZES)],
+    paper=[replace(_paper, model=model, hidden_size=size) for model, size in product(MODELS, SIZES)],
+)
+#: What the fast matrix holds, and whether h_0 is normalised: updates until 1% error.
+CONVENTIONS = _experiment(
+    check=[replace(_check, write="preliminary", norm_preliminary=True)],
+    book=[replace(_race, write=write, norm_preliminary=norm) for write, norm in product(WRITES, (False, True))],
+)
+#: How often a step reads its memory, for the two best conventions.
+INNER_STEPS = _experiment(
+    check=[replace(_check, inner_steps=2)],
+    book=[
+        replace(_race, write=write, norm_preliminary=norm, inner_steps=steps)
+        for (write, norm), steps in product(BEST, (0, 1, 2, 3))
+    ],
+)
+#: More pairs at a fixed size.
+PAIRS = _experiment(
+    check=[replace(_check, pairs=4)],
+    book=[
+        replace(_race, pairs=pairs, updates=20_000, write=write, norm_preliminary=norm)
+        for (write, norm), pairs in product(BEST, (2, 4, 6, 8, 12, 16))
+    ],
+)
+
+EXPERIMENTS = {
+    "search": SEARCH,
+    "table": TABLE,
+    "conventions": CONVENTIONS,
+    "inner_steps": INNER_STEPS,
+    "pairs": PAIRS,
+}

@@ -1,0 +1,275 @@
+"""Fast weights: a recurrent network that attends to its own recent past.
+
+Ba, Hinton, Mnih, Leibo, Ionescu, "Using Fast Weights to Attend to the Recent Past", 2016 (arXiv 1610.06258).
+Equation tags are those of the chapter `notebooks/fast_weights`.
+"""
+
+import math
+from numbers import Integral, Real
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Write = Literal["after", "delayed", "preliminary"]
+Form = Literal["attention", "matrix"]
+
+
+class FastWeightsState(NamedTuple):
+    """What a `FastWeights` layer carries from one piece of a sequence to the next.
+
+    Opaque: pass it back to the layer that returned it.
+
+    Attributes:
+        hidden: last output, shape (batch, hidden_size).
+        memory: what has been written: the vectors, shape (batch, written, hidden_size), where the form is
+            "attention"; the fast matrix, shape (batch, hidden_size, hidden_size), where it is "matrix".
+    """
+
+    hidden: Tensor
+    memory: Tensor
+
+
+def fast_matrix(hidden: Tensor, decay: float, rate: float) -> Tensor:
+    """The fast weight matrix that a sequence of hidden vectors leaves behind.
+
+    A = rate · Σ_τ decay^(time−τ) h_τ h_τᵀ, eq. (FW.2) of `notebooks/fast_weights`; eq. 3 of the paper.
+
+    Args:
+        hidden: vectors in the order of writing, shape (time, H).
+        decay: factor on the matrix at every step, in [0, 1].
+        rate: weight of the newest vector.
+    Returns: shape (H, H), symmetric; zero where time is 0.
+    Raises: ValueError, TypeError: another rank, an integer tensor, decay outside [0, 1], rate not finite.
+    """
+    _check_rates(decay, rate)
+    _check_tensor("hidden", hidden, ("time", "H"))
+    return hidden.T @ (_weights(hidden, decay, rate).unsqueeze(1) * hidden)
+
+
+def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
+    """What the fast matrix of `past` makes of `query`, without the matrix.
+
+    A q = rate · Σ_τ decay^(time−τ) h_τ (h_τᵀ q), eq. (FW.3) of `notebooks/fast_weights`; eq. 4 of the paper. It
+    costs 2 · time · H multiply-adds an example, against H² for the product with a matrix that is there.
+
+    Args:
+        past: vectors in the order of writing, shape (batch, time, H).
+        query: shape (batch, H).
+        decay: factor on older vectors, a step, in [0, 1].
+        rate: weight of the newest vector.
+    Returns: shape (batch, H); zero where time is 0.
+    Raises: ValueError, TypeError: shapes that do not agree, an integer tensor, decay outside [0, 1], rate not finite.
+    """
+    _check_rates(decay, rate)
+    _check_tensor("past", past, ("batch", "time", "H"))
+    _check_tensor("query", query, (past.shape[0], past.shape[2]))
+    vectors = past.transpose(0, 1)
+    return _attend(vectors, query, _weights(vectors, decay, rate))
+
+
+class FastWeights(nn.Module):
+    """A ReLU recurrent layer with a fast weight matrix A that decays and learns at every step.
+
+    One step, with N the layer norm, N₀ = N if `norm_preliminary` else the identity (eqs. (FW.1), (FW.5)):
+
+        z   = weight_hh h + weight_ih x + bias
+        h_0 = relu(N₀(z));  h_s = relu(N(z + A h_{s−1})),  s = 1 … inner_steps;  h = the last h_s
+        A   ← decay · A + rate · (written vector)(written vector)ᵀ
+
+    Source: eqs. 1-5 of the paper.
+
+    Args:
+        input_size: features of one input vector.
+        hidden_size: units H.
+        decay: λ of the paper, in [0, 1]; 0.95 in the paper, 0.9 for associative retrieval.
+        rate: η of the paper, finite.
+        inner_steps: S, how often a step reads A; with 0, A plays no part and the layer is a plain ReLU network.
+        write: which vectors A holds while a step is computed: "after" the outputs of all earlier steps (the paper),
+            "delayed" the same but the last, "preliminary" h_0 of all earlier steps and of this one.
+        layer_norm: whether N is a `torch.nn.LayerNorm` (one, shared by all inner steps) or the identity.
+        norm_preliminary: whether h_0 is normalised too (needs `layer_norm` to matter).
+        form: "attention" reads A by attending to the written vectors, "matrix" keeps A itself. Same numbers.
+    Shape: input (batch, time, input_size) → output (batch, time, hidden_size).
+    Raises: ValueError, TypeError: an argument outside what is listed.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        decay: float = 0.95,
+        rate: float = 0.5,
+        inner_steps: int = 1,
+        write: Write = "after",
+        layer_norm: bool = True,
+        norm_preliminary: bool = False,
+        form: Form = "attention",
+    ) -> None:
+        super().__init__()
+        _check_rates(decay, rate)
+        for name, count, least in (
+            ("input_size", input_size, 1),
+            ("hidden_size", hidden_size, 1),
+            ("inner_steps", inner_steps, 0),
+        ):
+            if not isinstance(count, Integral) or isinstance(count, bool):
+                raise TypeError(f"{name} must be an int, got {count!r}")
+            if count < least:
+                raise ValueError(f"{name} must be at least {least}, got {count}")
+        for name, choice, choices in (("write", write, get_args(Write)), ("form", form, get_args(Form))):
+            if choice not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.decay, self.rate, self.inner_steps = decay, rate, inner_steps
+        self.write, self.form, self.norm_preliminary = write, form, norm_preliminary
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
+        self.bias = nn.Parameter(torch.empty(hidden_size))
+        self.norm: nn.Module = nn.LayerNorm(hidden_size) if layer_norm else nn.Identity()
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start from 0.05·I for weight_hh and U(±1/√H) for weight_ih (the paper's ±√H is a misprint)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        nn.init.uniform_(self.weight_ih, -bound, bound)
+        nn.init.eye_(self.weight_hh)
+        with torch.no_grad():
+            self.weight_hh.mul_(0.05)
+        nn.init.zeros_(self.bias)
+        if isinstance(self.norm, nn.LayerNorm):
+            self.norm.reset_parameters()
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print(model)`."""
+        return (
+            f"{self.input_size}, {self.hidden_size}, decay={self.decay}, rate={self.rate}, "
+            f"inner_steps={self.inner_steps}, write={self.write!r}, "
+            f"norm_preliminary={self.norm_preliminary}, form={self.form!r}"
+        )
+
+    def forward(self, input: Tensor, state: FastWeightsState | None = None) -> tuple[Tensor, FastWeightsState]:
+        """Run over a sequence, or over the next piece of one.
+
+        Args:
+            input: shape (batch, time, input_size), time at least 1, of the parameters' dtype.
+            state: what the piece before returned; None at the start of a sequence.
+        Returns: the outputs, shape (batch, time, hidden_size), and the state after the last step.
+        Raises: ValueError, TypeError: another shape or dtype than these.
+        """
+        self._check_input(input, state)
+        batch = input.shape[0]
+        hidden = input.new_zeros(batch, self.hidden_size) if state is None else state.hidden
+        memory = self._memory(input, state)
+        projected = F.linear(input, self.weight_ih, self.bias)  # (batch, time, H): one product for all steps
+        outputs: list[Tensor] = []
+        for x in projected.unbind(1):
+            previous, started = hidden, bool(outputs) or state is not None
+            z = x + previous @ self.weight_hh.T
+            hidden = torch.relu(self.norm(z) if self.norm_preliminary else z)
+            if self.write == "preliminary":
+                memory.write(hidden)
+            for _ in range(self.inner_steps):  # z stays: the "sustained boundary condition"
+                hidden = torch.relu(self.norm(z + memory.read(hidden)))
+            if self.write == "after":
+                memory.write(hidden)
+            elif self.write == "delayed" and started:  # before the first step there is no output to write
+                memory.write(previous)
+            outputs.append(hidden)
+        return torch.stack(outputs, 1), FastWeightsState(hidden, memory.state())
+
+    def _memory(self, input: Tensor, state: FastWeightsState | None) -> "_VectorMemory | _MatrixMemory":
+        batch, time, _ = input.shape
+        if self.form == "attention":
+            start = input.new_zeros(batch, 0, self.hidden_size) if state is None else state.memory
+            return _VectorMemory(start, time, self.decay, self.rate)
+        start = input.new_zeros(batch, self.hidden_size, self.hidden_size) if state is None else state.memory
+        return _MatrixMemory(start, self.decay, self.rate)
+
+    def _check_input(self, input: Tensor, state: FastWeightsState | None) -> None:
+        _check_tensor("input", input, ("batch", "time", self.input_size))
+        if input.dtype != self.weight_ih.dtype and not torch.is_autocast_enabled(input.device.type):
+            raise TypeError(f"input is {input.dtype}, the parameters are {self.weight_ih.dtype}")
+        if input.shape[1] == 0:
+            raise ValueError(f"input needs at least one time step, got shape {tuple(input.shape)}")
+        if state is None:
+            return
+        if not isinstance(state, FastWeightsState):
+            raise TypeError(f"state must be a FastWeightsState or None, got {type(state).__name__}")
+        batch, size = input.shape[0], self.hidden_size
+        _check_tensor("state.hidden", state.hidden, (batch, size))
+        _check_tensor("state.memory", state.memory, (batch, "written" if self.form == "attention" else size, size))
+
+
+class _VectorMemory:
+    """The attention form: keeps the written vectors."""
+
+    def __init__(self, start: Tensor, room: int, decay: float, rate: float) -> None:
+        self.vectors = start.transpose(0, 1)  # (written, batch, H)
+        # Weights of the longest past of this call; a shorter past takes the last ones.
+        self.weights = _weights(start.new_empty(start.shape[1] + room, 0), decay, rate)
+
+    def write(self, vector: Tensor) -> None:
+        self.vectors = torch.cat((self.vectors, vector.unsqueeze(0)))
+
+    def read(self, query: Tensor) -> Tensor:
+        return _attend(self.vectors, query, self.weights[self.weights.shape[0] - self.vectors.shape[0] :])
+
+    def state(self) -> Tensor:
+        return self.vectors.transpose(0, 1)
+
+
+class _MatrixMemory:
+    """The explicit form: keeps the fast matrix."""
+
+    def __init__(self, start: Tensor, decay: float, rate: float) -> None:
+        self.matrix, self.decay, self.rate = start, decay, rate
+
+    def write(self, vector: Tensor) -> None:
+        outer = (vector.unsqueeze(2), vector.unsqueeze(1))
+        self.matrix = torch.baddbmm(self.matrix, *outer, beta=self.decay, alpha=self.rate)
+
+    def read(self, query: Tensor) -> Tensor:
+        return torch.bmm(self.matrix, query.unsqueeze(2)).squeeze(2)
+
+    def state(self) -> Tensor:
+        return self.matrix
+
+
+def _weights(past: Tensor, decay: float, rate: float) -> Tensor:
+    """rate · decay^age for vectors past (time, …) in the order of writing; the newest has age 0."""
+    age = torch.arange(past.shape[0] - 1, -1, -1, device=past.device, dtype=past.dtype)
+    return rate * torch.as_tensor(decay, dtype=past.dtype, device=past.device) ** age
+
+
+def _attend(vectors: Tensor, query: Tensor, weights: Tensor) -> Tensor:
+    """Time-major: at these sizes sums of products are twice as fast as batched products of tiny matrices."""
+    scores: Tensor = torch.linalg.vecdot(vectors, query)  # (time, batch)
+    weighted: Tensor = (weights.unsqueeze(1) * scores).unsqueeze(2) * vectors
+    return weighted.sum(0)  # (batch, H)
+
+
+def _check_rates(decay: float, rate: float) -> None:
+    for name, value in (("decay", decay), ("rate", rate)):
+        if not isinstance(value, Real) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    if not 0 <= decay <= 1:
+        raise ValueError(f"decay must lie in [0, 1], got {decay}")
+    if not math.isfinite(rate):
+        raise ValueError(f"rate must be finite, got {rate}")
+
+
+def _check_tensor(name: str, tensor: Tensor, sizes: tuple[int | str, ...]) -> None:
+    """Refuse another rank, another size where `sizes` holds a number, and integers."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    fits = tensor.dim() == len(sizes) and all(
+        want == have for want, have in zip(sizes, tensor.shape, strict=True) if not isinstance(want, str)
+    )
+    if not fits:
+        expected = ", ".join(map(str, sizes))
+        raise ValueError(f"{name} must have shape ({expected}), got {tuple(tensor.shape)}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}")

@@ -1,0 +1,1 @@
+"""What the experiments run on: data sets and generated tasks."""

@@ -1,0 +1,85 @@
+"""Every method runs forward and backward on the meta device, where a tensor left on the CPU shows without a GPU.
+
+Plain "meta" lets a CPU operand through in matmul, gather and others; `OneDevice` looks at every operation.
+"""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from workedpapers.experiments.fast_weights import Retrieval, RetrievalNetwork
+from workedpapers.fast_weights import FastWeights, attend, fast_matrix
+
+
+class OneDevice(TorchDispatchMode):
+    """Refuses an operation whose tensors (scalars aside) or generators, results included, lie on two devices."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        devices = {
+            leaf.device.type
+            for leaf in tree_leaves((args, kwargs, result))
+            if isinstance(leaf, torch.Generator) or (isinstance(leaf, torch.Tensor) and leaf.dim() > 0)
+        }
+        if len(devices) > 1 and func is not torch.ops.aten._to_copy.default:
+            raise AssertionError(f"{func} mixes devices: {', '.join(sorted(devices))}")
+        return result
+
+
+def meta(*sizes):
+    return torch.empty(*sizes, device="meta", requires_grad=True)
+
+
+def run_layer(write, form):
+    model = FastWeights(3, 5, write=write, form=form, inner_steps=2, norm_preliminary=True).to("meta")
+    output, state = model(meta(2, 4, 3))
+    return model(meta(2, 4, 3), state)[0] + output
+
+
+def run_network(model):
+    network = RetrievalNetwork(Retrieval(model=model, hidden_size=8)).to("meta")
+    return network(torch.zeros(2, 11, dtype=torch.int64, device="meta"))
+
+
+METHODS = {
+    **{
+        f"FastWeights {write} {form}": lambda write=write, form=form: run_layer(write, form)
+        for write in ("after", "delayed", "preliminary")
+        for form in ("attention", "matrix")
+    },
+    "fast_matrix": lambda: fast_matrix(meta(4, 3), 0.9, 0.5),
+    "attend": lambda: attend(meta(2, 4, 3), meta(2, 3), 0.9, 0.5),
+    "RetrievalNetwork fast_weights": lambda: run_network("fast_weights"),
+    "RetrievalNetwork lstm": lambda: run_network("lstm"),
+    "RetrievalNetwork irnn": lambda: run_network("irnn"),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_forward_and_backward_stay_on_the_device_of_the_input(name):
+    with OneDevice():
+        output = METHODS[name]()
+        assert output.device.type == "meta"
+        output.sum().backward()
+
+
+@pytest.mark.parametrize(
+    "stray",
+    [
+        lambda x: x @ torch.ones(3, 2),
+        lambda x: x + torch.ones(3),
+        lambda x: x.gather(0, torch.zeros(1, 3, dtype=torch.int64)),
+        lambda x: x.index_select(0, torch.zeros(1, dtype=torch.int64)),
+        lambda x: torch.zeros(2, 3).copy_(x.detach()),
+        lambda x: torch.rand(2, 3, device="meta", generator=torch.Generator()) * x,
+    ],
+)
+def test_a_tensor_left_on_the_cpu_is_noticed(stray):
+    with pytest.raises((AssertionError, RuntimeError)), OneDevice():
+        stray(meta(2, 3))
+
+
+def test_moving_a_tensor_and_scalars_are_let_through():
+    with OneDevice():
+        assert (torch.ones(3).to("meta") * torch.tensor(2.0)).device.type == "meta"

@@ -1,0 +1,224 @@
+"""Every chapter's notebook: the pair in step, outputs complete and portable, exercises that tell right from wrong.
+
+An exercise N of a notebook is three cells:
+- the stub, tagged `exercise-N`: a function that raises `NotImplementedError`;
+- its checker, tagged `exercise-N-checker`: defines `check_exercise_N(function)`, which raises where the
+  function is wrong (calling it is left to the reader);
+- a Markdown cell with a `<details>` whose `<summary>` is "Solution N", and in it one fenced `python` block
+  that defines the function of the stub anew.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from xml.etree import ElementTree
+
+import jupytext
+import matplotlib.pyplot as plt
+import nbformat
+import pytest
+from jupytext.compare import NotebookDifference, compare_notebooks
+from matplotlib.figure import Figure
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from workedpapers.lab.explorables import explore
+from workedpapers.lab.ledger import problems
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+CHAPTERS = sorted(path.stem for path in FOLDER.glob("*.py"))
+MAX_BYTES = 1_500_000
+MAX_LIVE_CELLS = 2
+
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+SOLUTION = re.compile(r"<details>\s*<summary>\s*Solution (\d+)\s*</summary>(.*?)</details>", re.DOTALL)
+PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+# What a checker says of a function; run in the notebook's namespace.
+TRIAL = """
+try:
+    check_exercise_{number}({function})
+except Exception:
+    print("refuses")
+else:
+    print("accepts")
+"""
+
+
+def read(name: str) -> NotebookNode:
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+@pytest.fixture(params=CHAPTERS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+def notebook(name: str) -> NotebookNode:
+    return read(name)
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def markdown_cells(notebook: NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def test_each_source_has_its_notebook_and_each_notebook_its_source():
+    assert sorted(path.stem for path in (FOLDER).glob("*.ipynb")) == CHAPTERS
+
+
+def test_source_and_notebook_are_in_step(name, notebook):
+    source = jupytext.read(FOLDER / f"{name}.py", fmt="py:percent")
+    try:
+        compare_notebooks(notebook, source, fmt="py:percent", allow_expected_differences=True)
+    except NotebookDifference as difference:
+        pytest.fail(f"run `make notebooks`: {name}.ipynb is out of step with {name}.py\n{difference}")
+
+
+def test_every_code_cell_was_executed_once_and_in_order(notebook):
+    counts = [cell.execution_count for cell in code_cells(notebook)]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+def test_no_output_is_an_error_or_a_warning(notebook):
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    bad = [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
+    assert bad == []
+
+
+def test_at_most_two_cells_are_exempt_from_comparison_and_none_is_skipped(notebook):
+    used = [tag for cell in notebook.cells for tag in tags(cell)]
+    assert used.count("nbval-ignore-output") <= MAX_LIVE_CELLS
+    assert not {"nbval-skip", "raises-exception", "skip-execution"} & set(used)
+    markers = re.compile(r"#\s*(NBVAL|PYTEST_VALIDATE)_", re.IGNORECASE)
+    assert not [cell.source for cell in code_cells(notebook) if markers.search(cell.source)]
+
+
+def test_the_file_is_small(name):
+    assert (FOLDER / f"{name}.ipynb").stat().st_size < MAX_BYTES
+
+
+def test_markdown_reads_the_same_everywhere(notebook):
+    for source in markdown_cells(notebook):
+        assert not re.search(r"^\s*(`{3,}|~{3,})\s*\{", source, re.MULTILINE), f"a MyST directive:\n{source}"
+        assert not re.search(r"^\s*:{3,}", source, re.MULTILINE), f"a colon fence:\n{source}"
+        prose = FENCE.sub("", source)
+        assert not re.search(r"\{[\w:+-]+\}`[^`]", prose), f"a MyST role:\n{source}"
+        assert not re.search(r"<summary>[^<]*\$", prose), f"mathematics in a summary, which stays raw:\n{source}"
+
+
+def test_every_tagged_equation_is_one_line(notebook):
+    for source in markdown_cells(notebook):
+        for tag in re.finditer(r"\\tag\{[^}]*\}", FENCE.sub("", source)):
+            line = tag.string[: tag.end()].rpartition("\n")[2] + tag.string[tag.end() :].partition("\n")[0]
+            assert re.fullmatch(r"\s*(?:[->*]\s*)?\$\$(?:(?!\\\\|\$\$).)+\$\$\s*", line), line
+            assert line.count(r"\tag") == 1, line
+            assert r"\begin{align" not in line, line
+
+
+def test_no_widget_is_stored(notebook):
+    assert "widgets" not in notebook.metadata
+    kinds = {kind for cell in code_cells(notebook) for output in cell.outputs for kind in output.get("data", {})}
+    assert not [kind for kind in kinds if "widget" in kind]
+
+
+def test_no_cell_ends_in_a_semicolon(notebook):
+    assert [cell.source for cell in code_cells(notebook) if cell.source.rstrip().endswith(";")] == []
+
+
+def test_every_picture_has_an_alternative_text(notebook):
+    for cell in code_cells(notebook):
+        if any(kind.startswith("image/") for output in cell.outputs for kind in output.get("data", {})):
+            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(alt.split()) >= 3, f"alt text {alt!r} of the picture made by\n{cell.source}"
+            assert not re.search(r"\.(png|jpe?g|svg|gif)\b", alt), f"a file name as alt text: {alt!r}"
+
+
+def test_the_ledger_has_no_hole(name):
+    assert problems(FOLDER / f"{name}.ipynb") == []
+
+
+def test_checkers_refuse_the_stub_and_an_empty_answer_and_accept_the_solution(notebook, monkeypatch):
+    monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    stubs = {
+        tag.removeprefix("exercise-"): cell.source
+        for cell in code_cells(notebook)
+        for tag in tags(cell)
+        if re.fullmatch(r"exercise-\d+", tag)
+    }
+    solutions = {
+        number: PYTHON_BLOCK.findall(body)
+        for source in markdown_cells(notebook)
+        for number, body in SOLUTION.findall(source)
+    }
+    assert stubs.keys() == solutions.keys(), "each exercise has a stub and a solution"
+    for number, stub in stubs.items():
+        assert len(solutions[number]) == 1, f"solution {number} needs one python block, no less and no more"
+        function = next(node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef))
+        trial = TRIAL.format(number=number, function=function)
+        empty = TRIAL.format(number=number, function="lambda *_, **__: None")
+        notebook.cells += map(new_code_cell, (trial, empty, solutions[number][0], trial))
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
+    said = [last_word(cell) for cell in notebook.cells[-4 * len(stubs) :] if "check_exercise_" in cell.source]
+    assert said == ["refuses", "refuses", "accepts"] * len(stubs)
+
+
+def last_word(cell: NotebookNode) -> str:
+    return "".join(output.get("text", "") for output in cell.outputs).split()[-1]
+
+
+CELL_OF_A_LINE = """
+import matplotlib.pyplot as plt
+from workedpapers.lab.explorables import explore
+
+def draw(height):
+    fig, ax = plt.subplots()
+    ax.axhline(height, linewidth=1)
+    return fig
+
+explore(draw, alt="A line at {height}.", height=[1, 2])
+"""
+
+
+def draw_line(height: float, width: float) -> Figure:
+    fig, ax = plt.subplots()
+    ax.axhline(height, linewidth=width)
+    return fig
+
+
+def test_strict_comparison_forgives_other_png_bytes_but_no_other_alt_text(tmp_path):
+    def stored(width: int, alt: str) -> NotebookNode:
+        bundle = explore(partial(draw_line, width=width), alt=alt, height=[1, 2])._repr_mimebundle_()
+        output = new_output("execute_result", bundle, execution_count=1)
+        return new_code_cell(CELL_OF_A_LINE, execution_count=1, outputs=[output])
+
+    alt = "A line at {height}."
+    cells = [stored(1, alt), stored(9, alt), stored(1, "A line at {height}!")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "try.ipynb")
+    report = tmp_path / "report.xml"
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "try.ipynb", "-c", os.devnull, "--rootdir", "."),
+            *("--nbval", "--nbval-current-env", "--nbval-sanitize-with", FOLDER / "nbval_sanitize.cfg"),
+            *("-p", "no:cacheprovider", "-p", "no:xdist", "--junitxml", report),
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    failed = [case.find("failure") is not None for case in ElementTree.parse(report).iter("testcase")]
+    assert failed == [False, False, True]
