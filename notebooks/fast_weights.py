@@ -46,15 +46,19 @@ if importlib.util.find_spec("workedpapers") is None:  # install it; torch and nu
     importlib.invalidate_caches()
 
 import inspect
+import math
+from collections import Counter
+from dataclasses import replace
+from itertools import product
 
 import matplotlib.pyplot as plt
 import sympy
 import torch
-from IPython.display import Markdown
 
 from workedpapers.experiments import fast_weights as experiment
 from workedpapers.fast_weights import FastWeights, attend, fast_matrix
-from workedpapers.lab import check, explore, figures, refute, setup, sweep
+from workedpapers.lab import check, explore, figures, refute, scoreboard_table, setup, sweep
+from workedpapers.lab.timing import saved_bytes
 from workedpapers.tasks.retrieval import associative_retrieval, decode
 
 device = setup(seed=0)
@@ -187,7 +191,7 @@ check("FW.3", A @ q, attend(h[None], q[None], lam, eta)[0], "and the library's a
 #
 # Mean and variance in (FW.6) run over the $H$ units of one example, never over the batch; gain $g$ and shift $c$ are
 # learned. (The paper writes $x(t)$ for the input that produces $h(t+1)$: an index slip without consequence. It does not
-# say whether $h_0$ is normalised too; section 6 measures what that does.) The cells build one step by hand in the
+# say whether $h_0$ is normalised too; section 11 measures what that does.) The cells build one step by hand in the
 # paper's symbols, with $S=2$.
 
 # %%
@@ -306,7 +310,186 @@ for t in range(T):
 check("FW.9", expected, preliminary(x)[0][0].detach(), "writing h_0 before the read = write='preliminary'")
 
 # %% [markdown]
-# ## 6. From equation to implementation
+# ## 6. When does the inner loop settle?
+#
+# **Without layer norm it settles exactly when the fast matrix, cut down to the units that end up active, has no
+# eigenvalue above one. Layer norm does not change that matrix: it caps what comes out.**
+#
+# The paper uses one inner step and says that more behave alike. What would infinitely many do? Leave layer norm out
+# and hold $z$ and $A$ fixed: $h_{s+1}=f(z+A h_s)$ with $h_0=f(z)$. Hidden vectors come out of a ReLU, so by (FW.2) no
+# entry of $A$ is negative. Everything below follows from that.
+#
+# *The active set only grows.* $h_1=f(z+Ah_0)\ge f(z)=h_0$, since $Ah_0\ge0$ and $f$ is increasing. If $h_s\ge h_{s-1}$
+# then $Ah_s\ge Ah_{s-1}$, hence $h_{s+1}\ge h_s$. A unit that is on stays on. There are $H$ units, so from some step on
+# the set $D$ of active units is final. Let $P$ be the diagonal matrix with ones on $D$.
+#
+# *Then the increments are multiplied by one fixed matrix.* On $D$ the ReLU is the identity from there on, and off $D$ it
+# gives zero, so $h_{s+1}=P(z+Ah_s)$, and subtracting two steps,
+#
+# $$ h_{s+2}-h_{s+1} = P A P\,(h_{s+1}-h_s) \tag{FW.10} $$
+#
+# *So the spectral radius of $PAP$ decides.* If $\rho(PAP)<1$, the increments shrink geometrically and the loop settles
+# on the solution of $h^\ast=P(z+Ah^\ast)$:
+#
+# $$ h^\ast = (I-PAP)^{-1}P\,z \tag{FW.11} $$
+#
+# If $\rho(PAP)>1$ and the units of $D$ hang together (no part of $D$ has only zeros of $A$ towards the rest), the
+# theorem of Perron and Frobenius gives an eigenvector $v$ of $PAP$ that is positive on $D$. Then
+# $v^\top(h_{s+2}-h_{s+1})=\rho\,v^\top(h_{s+1}-h_s)$: increments are never negative, so as long as one of them is not
+# zero, their sum along $v$ grows without bound. The loop diverges. $\blacksquare$
+
+
+# %%
+def inner_loop(A, z, steps):
+    """All h_s of the loop without layer norm."""
+    states = [z.relu()]
+    for _ in range(steps):
+        states.append((z + A @ states[-1]).relu())
+    return torch.stack(states)
+
+
+generator = torch.Generator().manual_seed(0)
+past = torch.randn(6, 8, generator=generator, dtype=torch.float64).relu()
+A = fast_matrix(past, 0.9, 0.1)
+z = torch.randn(8, generator=generator, dtype=torch.float64)
+states = inner_loop(A, z, steps=400)
+P = torch.diag((states[-1] > 0).double())
+print("active units after 0, 1, 2 … steps:", (states > 0).sum(1)[:6].tolist())
+print(f"spectral radius of PAP: {torch.linalg.eigvalsh(P @ A @ P).max():.3f}")
+check("FW.10", states[6] - states[5], P @ A @ P @ (states[5] - states[4]), "increments are multiplied by PAP")
+h_star = torch.linalg.solve(torch.eye(8, dtype=torch.float64) - P @ A @ P, P @ z)
+check("FW.11", states[-1], h_star, "400 inner steps = the linear solve")
+
+# %% [markdown]
+# Take $D$ from the end of the loop, not from its start. The first active set often looks harmless, and then the memory
+# switches on more units. Count how often either set foretells what happens, over 500 random memories:
+
+# %%
+generator = torch.Generator().manual_seed(1)
+past = torch.randn(500, 6, 8, generator=generator, dtype=torch.float64).relu()
+rates = 0.02 + 0.24 * torch.rand(500, 1, 1, generator=generator, dtype=torch.float64)
+A = rates * past.mT @ (0.9 ** torch.arange(5, -1, -1, dtype=torch.float64)[:, None] * past)  # 500 fast matrices
+z = torch.randn(500, 8, 1, generator=generator, dtype=torch.float64)
+start = state = z.relu()
+for _ in range(20_000):
+    before, state = state, (z + A @ state).relu().clamp(max=1e9)  # 1e9 stands for infinity
+settled = (state - before).abs().amax((1, 2)) < 1e-9
+settled &= state.amax((1, 2)) < 1e9
+for name, active in (("first", start > 0), ("final", state > 0)):
+    foretold = torch.linalg.eigvalsh(active * A * active.mT).amax(1) < 1
+    print(f"{name} active set: {int((foretold != settled).sum())} of 500 foretold wrongly")
+print(f"{int(settled.sum())} of the loops settle")
+
+# %% [markdown]
+# How large can $\rho$ get? $A$ is symmetric and positive semidefinite, so its largest eigenvalue is at most the sum of
+# all of them, the trace, and the trace of $h h^\top$ is $\lVert h\rVert^2$:
+#
+# $$ \rho(A(t)) \;\le\; \operatorname{tr}A(t) = \eta\sum_{\tau=1}^{t}\lambda^{t-\tau}\,\lVert h(\tau)\rVert^2 \tag{FW.12} $$
+#
+# with equality when all past vectors point the same way. If they also have one length $c$, the geometric sum gives
+#
+# $$ \rho(A(t)) = \eta\,c^2\,\frac{1-\lambda^t}{1-\lambda} \tag{FW.13} $$
+
+# %%
+past = torch.rand(9, 8, dtype=torch.float64)
+A = fast_matrix(past, lam, eta)
+weights = eta * lam ** torch.arange(8, -1, -1, dtype=torch.float64)
+check("FW.12", torch.linalg.eigvalsh(A).sum(), weights @ past.square().sum(1), "sum of eigenvalues = weighted lengths")
+
+c, direction = 1.7, past[0] / past[0].norm()
+aligned = fast_matrix((c * direction).expand(11, 8), lam, eta)
+formula = eta * c**2 * (1 - lam**11) / (1 - lam)
+check("FW.13", torch.linalg.eigvalsh(aligned).max(), formula, "aligned vectors of one length")
+print(
+    f"factor η(1 − λ^11)/(1 − λ): {0.5 * (1 - 0.9**11) / 0.1:.2f} at λ = 0.9, {0.5 * (1 - 0.95**11) / 0.05:.2f} at 0.95"
+)
+
+# %% [markdown]
+# After the eleven steps of a retrieval string, aligned vectors longer than $1/\sqrt{3.43}\approx0.54$ are enough to pass
+# one at $\lambda=0.9$, $\eta=0.5$. And there is a second loop, over time: a larger $h$ is written into $A$ and comes back
+# larger at the next step. Trained without layer norm, the network goes to infinity. (Smaller $\eta$ or smaller inputs
+# can stay bounded; nothing here proves that layer norm is *needed*.)
+#
+# What does layer norm do about it? With gain one and shift zero, (FW.6) fixes the length of what it returns,
+#
+# $$ \lVert\mathrm{LN}[a]\rVert^2 = H\,\frac{\sigma^2}{\sigma^2+\varepsilon} < H \tag{FW.14} $$
+#
+# so no hidden vector is longer than $\sqrt H$, whatever $A$ does. It does not make $A$ a contraction:
+
+# %%
+a = 3 * torch.randn(H, dtype=torch.float64)
+spread = a.var(unbiased=False)
+check("FW.14", torch.layer_norm(a, (H,)).square().sum(), H * spread / (spread + 1e-5), "length after layer norm")
+
+wide = FastWeights(features, 50, decay=0.9).double()
+output, _ = wide(torch.randn(1, 11, features, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+radius = torch.linalg.eigvalsh(fast_matrix(output[0].detach(), 0.9, 0.5)).max()
+print(
+    f"50 units, untrained, after 11 steps: spectral radius {radius:.0f}, longest output {output.norm(dim=2).max():.1f}"
+)
+
+# %% [markdown]
+# ## 7. How far back, how much?
+#
+# **Decay sets a horizon of $-1/\ln\lambda$ steps; the number of units sets how many vectors the matrix holds before they
+# talk into each other.**
+#
+# A vector that is $n$ steps old has the weight $\eta\lambda^n$. Written with the number $N$ of steps after which it has
+# fallen to $1/e$, and the share of all the weight (in an endless past) that the last $n$ steps hold:
+#
+# $$ \lambda^n = e^{-n/N}, \quad N=\frac{-1}{\ln\lambda}, \qquad \sum_{k<n}\lambda^k\Big/\sum_{k<\infty}\lambda^k = 1-\lambda^n \tag{FW.15} $$
+#
+# $N$ is 9.5 steps at $\lambda=0.9$ and 19.5 at 0.95. A retrieval string of four pairs has eleven steps, so the first
+# pair is still read at about a third of full weight. The horizon is an attenuation, not a wall: a network can learn to
+# amplify what is left, but has to learn it against the louder recent past.
+
+# %%
+ages = torch.arange(40, dtype=torch.float64)
+N = -1 / torch.log(torch.tensor(0.9, dtype=torch.float64))
+check("FW.15", 0.9**ages, torch.exp(-ages / N), "decay per step = an exponential with horizon N")
+everything = (0.9 ** torch.arange(600, dtype=torch.float64)).sum()  # 0.9^600 is below rounding
+check("FW.15", (0.9 ** ages[:13]).sum() / everything, 1 - 0.9**13, "share of the last 13 steps")
+print(
+    f"N = {-1 / torch.log(torch.tensor(0.9)):.1f} at λ = 0.9 and {-1 / torch.log(torch.tensor(0.95)):.1f} at λ = 0.95"
+)
+
+# %% [markdown]
+# Now present a stored vector $h(k)$ as the query. Split (FW.3) into the term $\tau=k$ and the rest:
+#
+# $$ A(t)\,h(k) = \eta\lambda^{t-k}\lVert h(k)\rVert^2\,h(k) + \eta\sum_{\tau\ne k}\lambda^{t-\tau}\bigl(h(\tau)^\top h(k)\bigr)\,h(\tau) \tag{FW.16} $$
+#
+# The first term is the memory, the second is *interference*. It vanishes if the stored vectors are orthogonal, and then
+# at most $H$ of them fit, because the rank of the matrix is at most both the number of writes and the number of units;
+# for vectors in general position it is the smaller of the two:
+#
+# $$ \operatorname{rank}A(t) = \min(t, H) \tag{FW.17} $$
+#
+# Beyond orthogonality, how loud is the interference? For two independent vectors of length one with random directions,
+# average the squared overlap over all directions of one of them. In any orthonormal basis $e_1,\dots,e_H$ the squares
+# $(u^\top e_i)^2$ add up to $\lVert u\rVert^2=1$, and no $e_i$ is special, so each is $1/H$ on average:
+#
+# $$ \mathbb E\,(u^\top v)^2 = \frac1H \tag{FW.18} $$
+#
+# So $n$ stored vectors disturb a read with a squared amplitude of about $n/H$ against one for the signal (decay aside).
+# Vectors that come out of a ReLU have no negative entries and overlap far more than that; a network that learns to
+# retrieve must learn to undo it.
+
+# %%
+A, k = fast_matrix(h, lam, eta), 3  # h(k) is h[k - 1]
+memory = eta * lam ** (T - k) * (h[k - 1] @ h[k - 1]) * h[k - 1]
+interference = sum(eta * lam ** (T - tau) * (h[tau - 1] @ h[k - 1]) * h[tau - 1] for tau in range(1, T + 1) if tau != k)
+check("FW.16", A @ h[k - 1], memory + interference, "a read = memory + interference")
+
+ranks = [int(torch.linalg.matrix_rank(fast_matrix(h[:t], lam, eta))) for t in range(1, T + 1)]
+check("FW.17", ranks, [min(t, H) for t in range(1, T + 1)], "rank grows to H and stays")
+
+generator = torch.Generator().manual_seed(0)
+u = torch.nn.functional.normalize(torch.randn(200_000, 12, generator=generator, dtype=torch.float64))
+overlap = (u[:100_000] * u[100_000:]).sum(1).square().mean()
+check("FW.18", overlap, 1 / 12, "mean squared overlap, 100,000 random pairs in 12 dimensions", rtol=2e-2)
+
+# %% [markdown]
+# ## 8. From equation to implementation
 #
 # **The layer is the derivation with the names of torch; both ways to hold the memory give the same numbers.**
 #
@@ -345,7 +528,7 @@ rest, _ = layer(x[:, 4:], state)
 check("FW.5", torch.cat((beginning, rest), 1).detach(), layer(x)[0].detach(), "two pieces with the state = one piece")
 
 # %% [markdown]
-# ## 7. Explore: what the memory attends to
+# ## 9. Explore: what the memory attends to
 #
 # **Decay decides how old a match may be; the rate only decides how loud the whole memory is.**
 #
@@ -404,7 +587,7 @@ def describe(query, decay, rate):
 explore(draw, alt=describe, query=("c", "k", "j"), decay=(1.0, 0.9, 0.7, 0.4), rate=(0.5, 1.0))
 
 # %% [markdown]
-# ## 8. Run it: associative retrieval
+# ## 10. Run it: associative retrieval
 #
 # **Four pairs, one question. A network that does not bind digits to letters errs on 61.65% of the strings, and most
 # failing models in the paper sit there.**
@@ -433,4 +616,488 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The plateau is no accident...
+# Why a plateau, and why there? Suppose a model remembers *which digits occurred* but not which letter each belongs to.
+# Its best answer is the most frequent digit of the string, right with probability (largest count)/$K$. The counts of
+# $K$ independent digits are multinomial; $P(\max\le m)$ is read off a generating function (each of the ten digits may
+# occur up to $m$ times), and the expectation is a sum of tail probabilities:
+#
+# $$ \frac{\mathbb E[\max\text{ count}]}{K} = \frac1K\sum_{m=1}^{K}\Bigl(1-\frac{K!}{10^K}\,[x^K]\Bigl(\sum_{j=0}^{m-1}\frac{x^j}{j!}\Bigr)^{10}\Bigr) \tag{FW.19} $$
+#
+# Here $[x^K]$ takes the coefficient of $x^K$. Three routes to the same number: this formula in exact fractions, all
+# $10^4$ strings of four digits one by one, and a simulation.
+
+
+# %%
+def no_binding_accuracy(pairs, symbols=10):
+    """(FW.19), exactly."""
+    x = sympy.symbols("x")
+    expected = sympy.Integer(0)
+    for m in range(1, pairs + 1):
+        series = sympy.Poly(sum(x**j / sympy.factorial(j) for j in range(m)), x) ** symbols
+        expected += 1 - sympy.factorial(pairs) / sympy.Integer(symbols) ** pairs * series.coeff_monomial(x**pairs)
+    return expected / pairs
+
+
+counts = [max(Counter(digits).values()) for digits in product(range(10), repeat=4)]
+check("FW.19", no_binding_accuracy(4), sympy.Rational(sum(counts), 4 * 10**4), "formula = all 10,000 cases, exactly")
+draws = torch.randint(10, (200_000, 4), generator=torch.Generator().manual_seed(0))
+simulated = torch.nn.functional.one_hot(draws, 10).sum(1).max(1).values.double().mean() / 4
+check("FW.19", simulated, float(no_binding_accuracy(4)), "formula = simulation of 200,000 strings", rtol=5e-3)
+for pairs in (2, 4, 8, 16):
+    print(f"{pairs:2d} pairs: error of a model that binds nothing {100 * (1 - float(no_binding_accuracy(pairs))):.2f}%")
+
+# %% [markdown]
+# At four pairs that is an error of 61.65%. The paper does not say how many pairs it used, but its four failing models
+# err on 60.1 to 62.1% of the test strings, and its printed examples have four pairs: we take four.
+#
+# The same argument gives the cross-entropy at which such a model rests: the mean entropy of the digits in a string,
+#
+# $$ \mathbb E\Bigl[-\sum_{d}\frac{n_d}{K}\ln\frac{n_d}{K}\Bigr] = -\sum_{n=1}^{K}10\binom Kn\frac{9^{K-n}}{10^K}\,\frac nK\ln\frac nK \tag{FW.20} $$
+#
+# since each count $n_d$ is binomial with probability 1/10. A training curve that rests at 1.187 nats has learned which
+# digits occur, and no more.
+
+
+# %%
+def entropy(digits):
+    return -sum(n / len(digits) * math.log(n / len(digits)) for n in Counter(digits).values())
+
+
+K = 4
+closed = -sum(10 * math.comb(K, n) * 9 ** (K - n) / 10**K * n / K * math.log(n / K) for n in range(1, K + 1))
+listed = sum(entropy(digits) for digits in product(range(10), repeat=K)) / 10**K
+check("FW.20", closed, listed, "binomial formula = mean over all 10,000 cases")
+print(f"cross-entropy of the plateau at four pairs: {closed:.3f} nats")
+
+# %% [markdown]
+# ## 11. Questions the reviews left open
+#
+# **Is equation 3 misprinted?** No: sections 2 and 5. Equations 1, 3 and 4 of the paper's second version agree with each
+# other. The reviewer's formula belongs to another rule, which builds the same matrices a step later.
+#
+# **Which rule should you use, and does $h_0$ get layer norm?** The paper does not say the latter, and ports differ in
+# both. Six combinations, 50 units, four pairs, five seeds; a run ends at the first validation error of 1% or less, or
+# after 10,000 updates:
+
+
+# %% [markdown]
+# RACE_TEXT
+#
+# **Is one inner step enough?** STEPS_TEXT
+
+
+# %% [markdown]
+# **Is the cost quadratic in the length of the sequence?** Yes for the attention form, no for the matrix form: section 13
+# derives where they cross.
+#
+# **Why would the attention form be "more mini-batch friendly"?** The reviewer's doubt is right: a batch of fast
+# matrices is just a tensor of shape (batch, $H$, $H$), and `torch.bmm` multiplies it. What speaks for attention is
+# memory. Backpropagation through time keeps what each step read: every $A(t)$, or only the vectors (section 13).
+#
+# Could one keep only the last matrix and run the rule backwards, recomputing each earlier one? In exact arithmetic yes:
+#
+# $$ A(t-1) = \tfrac1\lambda\bigl(A(t)-\eta\,h(t)h(t)^\top\bigr) \tag{FW.21} $$
+#
+# But each step back divides by $\lambda<1$, and (FW.21) is linear in $A$, so an error $\delta$ in the last matrix
+# becomes after $n$ steps
+#
+# $$ \delta_n = \lambda^{-n}\,\delta \tag{FW.22} $$
+#
+# At $\lambda=0.9$ that is $4\cdot10^4$ after a hundred steps; float32 carries seven digits. (Schemes that store the lost
+# digits exist; plain division is not one.)
+
+
+# %%
+def step_back(A, h, lam, eta):
+    return (A - eta * torch.outer(h, h)) / lam
+
+
+A = fast_matrix(h, lam, eta)
+check("FW.21", step_back(A, h[-1], lam, eta), fast_matrix(h[:-1], lam, eta), "one step back = the matrix before")
+
+long = torch.rand(100, H, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+nudge = torch.zeros(H, H, dtype=torch.float64)
+nudge[0, 1] = 1e-3
+pair = [fast_matrix(long, lam, eta), fast_matrix(long, lam, eta) + nudge]
+for t in range(99, 49, -1):
+    pair = [step_back(A, long[t], lam, eta) for A in pair]
+check("FW.22", pair[1] - pair[0], nudge / lam**50, "an error, 50 steps back", rtol=1e-6)
+
+A32 = fast_matrix(long.float(), lam, eta)
+for t in range(99, -1, -1):
+    A32 = step_back(A32, long[t].float(), lam, eta)
+print(f"float32, 100 steps back: largest entry {A32.abs().max():.0e}, should be 0")
+
+# %% [markdown]
+# ## 12. Errata and conventions
+#
+# **Five things that are in print or in public code and are not the paper's method, each shown to differ.**
+#
+# *The paper's initialisation.* Version 2 prints $U(-\sqrt H,\sqrt H)$ for the non-recurrent weights; version 3 says that
+# it corrects a misprint. At 50 units it would start with a standard deviation 50 times that of $U(\pm1/\sqrt H)$. At
+# least one port copied it literally.
+#
+# $$ \operatorname{sd}[\,C_{ij}\,]=\sqrt{H/3} \tag{FW.E1} $$
+
+# %%
+torch.manual_seed(0)
+weight_ih = FastWeights(100, 50).weight_ih.detach().double()
+refute("FW.E1", torch.tensor((50 / 3) ** 0.5, dtype=torch.float64), weight_ih.std(), "spread of U(±√H) at 50 units")
+
+# %% [markdown]
+# *Mixing two rules.* The delayed update with the paper's sum: both are in use, but not together. For one sequence of
+# vectors they are different matrices:
+#
+# $$ A_d(t)=\eta\sum_{\tau=1}^{t}\lambda^{t-\tau}h(\tau)h(\tau)^\top \tag{FW.E2} $$
+
+# %%
+refute("FW.E2", fast_matrix(h[:5], lam, eta), A_d[4], "A_d(5) is not the sum up to 5")
+
+# %% [markdown]
+# *Writing the preliminary vector.* Popular ports write $h_0$, or equivalently claim
+#
+# $$ A(t)=\eta\sum_{\tau=1}^{t}\lambda^{t-\tau}h_0(\tau)h_0(\tau)^\top \tag{FW.E3} $$
+#
+# as the paper's rule. It is a different model, and not a bad one: see section 11.
+
+# %%
+refute("FW.E3", preliminary(x)[0].detach(), outputs, "the layer that writes h_0 is another layer")
+
+# %% [markdown]
+# *"Layer norm" over the batch.* Two ports take the mean over axis 0 of a (batch, 1, units) tensor: every example is
+# then normalised with the others of its batch, which is batch normalisation without its bookkeeping.
+#
+# $$ \mu_i=\tfrac1B\sum_{n=1}^{B}a_{ni} \tag{FW.E4} $$
+
+# %%
+a = torch.randn(3, H, dtype=torch.float64)
+over_batch = (a - a.mean(0)) / torch.sqrt(a.var(0, unbiased=False) + 1e-5)
+refute("FW.E4", over_batch, torch.layer_norm(a, (H,)), "normalising over the batch is not layer norm")
+
+# %% [markdown]
+# *An `einsum` that reads diagonals.* One public study of what fast weights contribute computes $A h$ as
+# `einsum("bhh,bh->bh")`. A repeated index on one operand takes its diagonal, so the connections between units, all that
+# an associative memory consists of, are never read. Its shares of variance say nothing about fast weights.
+#
+# $$ (A h)_i = A_{ii}\,h_i \tag{FW.E5} $$
+
+# %%
+memory, vector = fast_matrix(h, lam, eta)[None], h[:1]
+diagonal_only = torch.einsum("bhh,bh->bh", memory, vector)
+refute("FW.E5", diagonal_only, torch.einsum("bij,bj->bi", memory, vector), "a repeated index reads the diagonal")
+
+# %% [markdown]
+# ## 13. Cost
+#
+# **Up to sequences of about twice the hidden size the attention form does less arithmetic, and it keeps far less for
+# the backward pass.**
+#
+# Count multiply-adds for one example, the memory only. When step $t$ reads by attention, $t-1$ vectors lie in the
+# memory; scores and weighted sum cost $H$ each, $S$ times. Adding up over $T$ steps, against the explicit matrix, which
+# costs $H^2$ for each of the $S$ reads and $u H^2$ for the update ($u=1$ if decay and outer product are fused, 2 if not):
+#
+# $$ \sum_{t=1}^{T} 2S(t-1)H = S\,T(T-1)\,H \qquad\text{against}\qquad (S+u)\,T H^2 \tag{FW.23} $$
+#
+# Set them equal and solve for $T$:
+#
+# $$ T^\ast = 1 + \Bigl(1+\frac uS\Bigr)H \tag{FW.24} $$
+#
+# With one inner step that is two to three times the hidden size.
+
+# %%
+counted = sum(2 * S * (t - 1) * H for t in range(1, 12))
+check("FW.23", counted, S * 11 * 10 * H, "multiply-adds, step by step = closed form")
+T_, S_, H_, u_ = sympy.symbols("T S H u", positive=True)
+crossing = [root for root in sympy.solve(S_ * T_ * (T_ - 1) * H_ - (S_ + u_) * T_ * H_**2, T_) if root != 0]
+check("FW.24", crossing[0], 1 + (1 + u_ / S_) * H_, "where the two costs meet")
+
+# %% [markdown]
+# Memory: the backward pass needs what the forward pass read. The matrix form keeps one $H\times H$ matrix a step. The
+# attention form keeps, at step $t$, the $t-1$ vectors it read and one weighted score for each ($B$ sequences in a batch;
+# both forms keep a further amount proportional to $TBH$):
+#
+# $$ \tfrac12T(T-1)\,B\,(H+1)\;\text{numbers with attention}, \qquad T\,B\,H^2\;\text{with the matrix} \tag{FW.25} $$
+#
+# PyTorch can be asked what it keeps. Second differences in $T$, and in $H$, pick out the leading terms exactly:
+
+
+# %%
+def kept(form, T, H, batch=4):
+    """Float32 numbers that autograd keeps."""
+    layer, x = FastWeights(3, H, form=form), torch.randn(batch, T, 3)
+    return saved_bytes(lambda: layer(x)) // 4
+
+
+second = kept("attention", 9, 50) - 2 * kept("attention", 8, 50) + kept("attention", 7, 50)
+check("FW.25", second, 4 * (50 + 1), "attention: growth of the growth, one step to the next")
+a_step = [kept("matrix", 9, H) - kept("matrix", 8, H) for H in (49, 50, 51)]
+check("FW.25", a_step[2] - 2 * a_step[1] + a_step[0], 2 * 4, "matrix: a step keeps B H² numbers, and less")
+print(
+    f"batch 128, 11 steps, 100 units: {4 * kept('attention', 11, 100, 128) / 1e6:.1f} MB against {4 * kept('matrix', 11, 100, 128) / 1e6:.1f} MB"
+)
+
+# %% [markdown]
+# COST_MEASURED
+
+# %% [markdown]
+# ## 14. Relatives
+#
+# **Take the learned maps away from linear attention and you have this memory; add error correction and you have the
+# delta rule.**
+#
+# Given all the vectors, every read of the *after* rule can be done at once with a masked matrix of decayed scores, rows
+# for queries, columns for memories:
+#
+# $$ R = \bigl((Q H_{\text{past}}^\top)\circ M\bigr)H_{\text{past}}, \qquad M_{t\tau}=\eta\lambda^{t-\tau}\;(\tau\le t),\;\;0\;(\tau>t) \tag{FW.26} $$
+#
+# This is causal linear attention with keys = values = past states, an identity feature map and a constant decay (linear
+# attention: Katharopoulos et al. 2020; its identity with outer-product fast weights: Schlag, Irie and Schmidhuber 2021).
+# Linear attention can be trained in parallel over time because its keys and values come from the layer below. Here
+# $h(t+1)$ depends nonlinearly on $h(t)$, so no exact closed form over all steps is available; the loop stays.
+
+# %%
+queries = torch.rand(T, H, dtype=torch.float64)
+one_by_one = torch.stack([fast_matrix(h[: t + 1], lam, eta) @ queries[t] for t in range(T)])
+distance = torch.arange(T)[:, None] - torch.arange(T)[None, :]
+M = torch.where(distance >= 0, eta * lam ** distance.double(), 0.0)
+check("FW.26", ((queries @ h.T) * M) @ h, one_by_one, "all reads at once = one read after another")
+
+# %% [markdown]
+# Writing the same association twice makes the matrix of this chapter answer twice as loudly. The *delta rule* writes
+# only what is missing: read first, and add the error. For a key $k$ and a value $v$,
+#
+# $$ A \leftarrow A + \beta\,(v-Ak)\,k^\top, \qquad \beta=\tfrac1{k^\top k}\;\Rightarrow\; A k = v \tag{FW.27} $$
+#
+# because $(A+\beta(v-Ak)k^\top)k=Ak+(v-Ak)\,\beta\,k^\top k$. Writing again then changes nothing, and an old value under
+# the same key is replaced. The 2016 paper mentions such rules and sets them aside; DeltaNet and its gated form (Yang et
+# al. 2024) brought them back, the latter with a decay like $\lambda$, but computed from the data.
+
+# %%
+key, value = torch.rand(H, dtype=torch.float64), torch.rand(H, dtype=torch.float64)
+A = fast_matrix(h, lam, eta)
+A = A + torch.outer(value - A @ key, key) / (key @ key)
+check("FW.27", A @ key, value, "after one delta step the key returns its value")
+
+# %% [markdown]
+# ## 15. Exercises
+#
+# Each exercise has a stub, a checker and a folded solution. Fill in the stub, run it, then call the checker: it says
+# nothing if you are right.
+#
+# **1 (calculation).** After how many steps has a written vector lost at least the share `lost` of its weight? Return the
+# smallest such whole number for a decay in (0, 1).
+
+
+# %% tags=["exercise-1"]
+def steps_until_lost(lost: float, decay: float) -> int:
+    raise NotImplementedError
+
+
+# %% tags=["exercise-1-checker"]
+def check_exercise_1(steps_until_lost):
+    for decay in (0.5, 0.9, 0.95):
+        for lost in (0.3, 0.5, 0.9, 0.99):
+            weight, steps = 1.0, 0
+            while 1 - weight < lost - 1e-12:
+                weight, steps = weight * decay, steps + 1
+            answer = steps_until_lost(lost, decay)
+            assert answer == steps, f"decay {decay}, lost {lost}: {answer}, expected {steps}"
+
+
+# %% [markdown]
+# <details><summary>Solution 1</summary>
+#
+# The weight left is $\lambda^n$, so $n\ge\ln(1-\text{lost})/\ln\lambda$. Subtract a little before rounding up, since
+# $\ln0.5/\ln0.5$ may come out a hair above one.
+#
+# ```python
+# def steps_until_lost(lost, decay):
+#     return math.ceil(math.log(1 - lost) / math.log(decay) - 1e-9)
+# ```
+#
+# </details>
+#
+# **2 (implementation).** On a long sequence you may want to attend to the last `window` vectors only. Write that read,
+# and an upper bound on the norm of what it leaves out, in terms of `decay`, `rate`, `window`, the largest norm `c` of a
+# past vector and the norm of the query.
+
+
+# %% tags=["exercise-2"]
+def windowed(past, query, decay, rate, window):
+    """past (time, H), query (H,) -> (the read, shape (H,); a bound on the norm of the part left out)"""
+    raise NotImplementedError
+
+
+# %% tags=["exercise-2-checker"]
+def check_exercise_2(windowed):
+    generator = torch.Generator().manual_seed(5)
+    past = torch.randn(30, 6, generator=generator, dtype=torch.float64)
+    query = torch.randn(6, generator=generator, dtype=torch.float64)
+    for window in (1, 5, 29, 30, 40):
+        read, bound = windowed(past, query, 0.9, 0.5, window)
+        kept = past.clone()
+        kept[: max(0, 30 - window)] = 0
+        torch.testing.assert_close(read, fast_matrix(kept, 0.9, 0.5) @ query)
+        left_out = (fast_matrix(past, 0.9, 0.5) @ query - read).norm()
+        assert left_out <= bound + 1e-12, f"window {window}: left out {left_out:.3f}, your bound says {bound:.3f}"
+    aligned = torch.ones(2000, 1, dtype=torch.float64)  # here a sharp bound is met
+    _, bound = windowed(aligned, aligned[0], 0.9, 0.5, 3)
+    left_out = 0.5 * 0.9**3 / (1 - 0.9)
+    assert bound <= 1.01 * left_out, f"your bound {float(bound):.3f} is loose: {left_out:.3f} is enough"
+
+
+# %% [markdown]
+# <details><summary>Solution 2</summary>
+#
+# What is left out is $\eta\sum_{n\ge M}\lambda^n h\,(h^\top q)$ over ages $n$ from $M$ on. Each term is at most
+# $\eta\lambda^n c^2\lVert q\rVert$ long, and the geometric tail is $\lambda^M/(1-\lambda)$. The share that is lost of a
+# particular read can still be everything: the one vector that matches the query may lie outside the window.
+#
+# ```python
+# def windowed(past, query, decay, rate, window):
+#     read = attend(past[None, -window:], query[None], decay, rate)[0]
+#     bound = rate * decay**window / (1 - decay) * past.norm(dim=1).max() ** 2 * query.norm()
+#     return read, bound
+# ```
+#
+# </details>
+#
+# **3 (variation).** Replace the linear scores of (FW.3) by a softmax over the past, $\mathrm{softmax}(\beta\,h(\tau)^\top
+# q)$, without decay: the read of a modern Hopfield network. How sharp must $\beta$ be to return a stored vector almost
+# exactly?
+
+
+# %% tags=["exercise-3"]
+def hopfield_read(past, query, beta):
+    """past (time, H), query (H,) -> (H,)"""
+    raise NotImplementedError
+
+
+# %% tags=["exercise-3-checker"]
+def check_exercise_3(hopfield_read):
+    generator = torch.Generator().manual_seed(6)
+    past = torch.randn(8, 32, generator=generator, dtype=torch.float64)
+    query = past[2] + 0.3 * torch.randn(32, generator=generator, dtype=torch.float64)
+    for beta in (0.0, 0.2, 1.0):
+        weights = [math.exp(beta * float(v @ query)) for v in past]
+        expected = sum(w * v for w, v in zip(weights, past, strict=True)) / sum(weights)
+        torch.testing.assert_close(hopfield_read(past, query, beta), expected)
+    torch.testing.assert_close(hopfield_read(past, query, 50.0), past[2])
+
+
+# %% [markdown]
+# <details><summary>Solution 3</summary>
+#
+# With $\beta$ large against one over the gap between the best and the second-best score, the softmax is a hard choice and
+# the read is the stored vector itself. The linear memory of this chapter always returns a blend.
+#
+# ```python
+# def hopfield_read(past, query, beta):
+#     return torch.softmax(beta * past @ query, dim=0) @ past
+# ```
+#
+# </details>
+#
+# **4 (calculation).** Generalise the plateau: letters are paired with one of `symbols` equally likely symbols instead of
+# ten digits. Return the accuracy of a model that binds nothing, for any number of pairs, without enumerating strings.
+
+
+# %% tags=["exercise-4"]
+def plateau(pairs: int, symbols: int) -> float:
+    raise NotImplementedError
+
+
+# %% tags=["exercise-4-checker"]
+def check_exercise_4(plateau):
+    for pairs, symbols in ((1, 7), (2, 2), (3, 2), (4, 3), (5, 4)):
+        every = list(product(range(symbols), repeat=pairs))
+        expected = sum(max(Counter(digits).values()) for digits in every) / len(every) / pairs
+        answer = plateau(pairs, symbols)
+        assert abs(answer - expected) < 1e-12, f"{pairs} pairs, {symbols} symbols: {answer}, expected {expected}"
+    assert abs(plateau(16, 10) - float(no_binding_accuracy(16))) < 1e-12
+
+
+# %% [markdown]
+# <details><summary>Solution 4</summary>
+#
+# Count the strings whose largest count is at most $m$ one symbol at a time: with `ways[n]` the number of ways to fill $n$
+# of the places so far, the next symbol takes $j\le m$ of the $K-n$ places that are left.
+#
+# ```python
+# def plateau(pairs, symbols):
+#     def at_most(m):
+#         ways = [1] + [0] * pairs
+#         for _ in range(symbols):
+#             ways = [
+#                 sum(ways[n - j] * math.comb(pairs - (n - j), j) for j in range(min(m, n) + 1))
+#                 for n in range(pairs + 1)
+#             ]
+#         return ways[pairs] / symbols**pairs
+#
+#     return sum(1 - at_most(m) for m in range(pairs)) / pairs
+# ```
+#
+# </details>
+#
+# **5 (experiment).** Which binds better on two pairs within 300 updates, `write="after"` or `write="preliminary"` with
+# `norm_preliminary=True`? Write a function that trains the configuration it is given once and returns the *binding gap*:
+# the error with redrawn queries minus the error with the true ones, in points. A model that binds nothing has a gap of
+# about zero.
+
+
+# %% tags=["exercise-5"]
+def binding_gap(config) -> float:
+    raise NotImplementedError
+
+
+# %% tags=["exercise-5-checker"]
+def check_exercise_5(binding_gap):
+    small = experiment.Retrieval(pairs=2, hidden_size=20, updates=300, evaluate_every=300)
+    nothing = binding_gap(replace(small, inner_steps=0, updates=50, evaluate_every=50))
+    assert abs(nothing) < 3, f"without a memory, after 50 updates, the gap should be near zero, yours is {nothing:.1f}"
+    bound = binding_gap(replace(small, hidden_size=50, write="preliminary", norm_preliminary=True))
+    assert bound > 10, f"this model binds; your gap is {bound:.1f}"
+
+
+# %% [markdown]
+# <details><summary>Solution 5</summary>
+#
+# ```python
+# def binding_gap(config):
+#     row = experiment.train(config, seed=0, device=torch.device("cpu"))
+#     return row["redrawn_error"] - row["test_error"]
+# ```
+#
+# </details>
+
+# %% [markdown]
+# ## 16. Symbols
+#
+# | symbol | in code | shape | equation |
+# |---|---|---|---|
+# | $x(t)$ | `input` | (batch, time, input_size) | (FW.4) |
+# | $h(t)$ | `hidden`, `output` | (batch, hidden_size) | (FW.1), (FW.5) |
+# | $h_0$, $h_s$ | `hidden` inside a step | (batch, hidden_size) | (FW.4), (FW.5) |
+# | $A(t)$ | `memory` | (batch, hidden_size, hidden_size) | (FW.1), (FW.2) |
+# | $W$ | `weight_hh` | (hidden_size, hidden_size) | (FW.4) |
+# | $C$ | `weight_ih` | (hidden_size, input_size) | (FW.4) |
+# | $b$ | `bias` | (hidden_size,) | (FW.4) |
+# | $g$, $c$ | `norm.weight`, `norm.bias` | (hidden_size,) | (FW.6) |
+# | $\lambda$ | `decay` | number in [0, 1] | (FW.1) |
+# | $\eta$ | `rate` | number | (FW.1) |
+# | $S$ | `inner_steps` | whole number | (FW.5) |
+# | $H$, $T$ | `hidden_size`, time | whole numbers | (FW.23) |
+# | $K$ | `pairs` | whole number | (FW.19) |
+#
+# ## 17. Further reading
+#
+# - Before: Schmidhuber 1992 (*Learning to control fast-weight memories*) lets one network write the weights of another;
+#   Hinton and Plaut 1987 (*Using fast weights to deblur old memories*) use fast weights to undo interference.
+# - The same algebra: [Schlag, Irie, Schmidhuber 2021](https://arxiv.org/abs/2102.11174) show that linear attention is an
+#   outer-product fast weight programmer and bring in the delta rule;
+#   [Irie et al. 2021](https://arxiv.org/abs/2106.06295) make it recurrent.
+# - Error correction at scale: [Yang et al. 2024](https://arxiv.org/abs/2406.06484) (DeltaNet, parallel over length) and
+#   [Gated DeltaNet](https://arxiv.org/abs/2412.06464) (with decay).
+# - A softmax instead of linear scores: [Ramsauer et al. 2020](https://arxiv.org/abs/2008.02217).
+# - The retrieval task today: [Arora et al. 2023](https://arxiv.org/abs/2312.04927), multi-query associative recall.
+# - Layer norm itself: [Ba, Kiros, Hinton 2016](https://arxiv.org/abs/1607.06450).

@@ -193,12 +193,30 @@ def test_each_dtype_has_a_difference_for_rounding_and_one_that_counts(dtype, rou
     assert passes(refute, one, one + 1.8 * meaningful)
 
 
-def test_an_entry_below_the_rounding_of_its_neighbours_passes_and_one_above_it_fails():
-    one_and_zero = np.array([1.0, 0.0])
-    assert passes(check, np.array([1.0, 0.9e-12]), one_and_zero)
-    assert not passes(check, np.array([1.0, 1.1e-12]), one_and_zero)
-    assert passes(check, 1e6 * np.array([1.0, 0.9e-12]), 1e6 * one_and_zero)
-    assert not passes(check, 1e-6 * np.array([1.0, 1.1e-12]), 1e-6 * one_and_zero)
+@pytest.mark.parametrize(
+    ("dtype", "share"),
+    [
+        (torch.float64, 1e-12),
+        (torch.complex128, 1e-12),
+        (torch.float32, 1e-6),
+        (torch.complex64, 1e-6),
+        (torch.float16, 1e-3),
+        (torch.bfloat16, 5e-3),
+    ],
+    ids=str,
+)
+def test_each_dtype_allows_an_entry_near_zero_a_share_of_the_largest_entry(dtype, share):
+    right = torch.tensor([8.0, 0.0], dtype=dtype)
+    assert passes(check, torch.tensor([8.0, 8 * 0.9 * share], dtype=dtype), right)
+    assert not passes(check, torch.tensor([8.0, 8 * 1.1 * share], dtype=dtype), right)
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("sign", ["", "u"])
+def test_integers_of_every_size_are_compared_exactly(sign, bits):
+    three, four = (torch.tensor(number, dtype=getattr(torch, f"{sign}int{bits}")) for number in (3, 4))
+    assert passes(check, three, 3)
+    assert not passes(check, three, four)
 
 
 def test_a_side_of_zeros_is_compared_on_the_scale_of_one():
@@ -258,7 +276,9 @@ def test_a_failed_check_names_the_largest_error_beyond_tolerance_not_a_larger_on
 
 
 def test_a_failed_symbolic_check_shows_the_difference():
-    with pytest.raises(AssertionError, match=r"largest error x - y at index \[0, 1\], where left is x and right is y"):
+    with pytest.raises(
+        AssertionError, match=r"largest error x - y at index \[0, 1\], where left is x and right is y; the tol.* is 0;"
+    ):
         check("FW.4", sympy.Matrix([[1, x]]), sympy.Matrix([[1, y]]), "the sides")
 
 

@@ -306,7 +306,7 @@ def test_no_acknowledged_row_is_lost_when_two_writers_are_killed_at_random(folde
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["workedpapers.lab", "pytest"])  # else each start takes seconds
     chance = random.Random(0)
-    logs = [folders.other / f"acknowledged{number}" for number in range(16)]
+    logs = [folders.other / f"acknowledged{number}" for number in range(12)]
     for pair in zip(logs[::2], logs[1::2], strict=True):
         writers = [context.Process(target=write_for_ever, args=(folders.own, log)) for log in pair]
         for writer in writers:
@@ -340,9 +340,7 @@ def cluster():
     # A dead worker's task fails at once, so that the sweep itself has to try again.
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as local,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local,
         distributed.Client(local),
     ):
         yield local
@@ -354,6 +352,12 @@ def test_dask_workers_give_the_rows_of_local_processes(cluster, folders, monkeyp
     local = sweep(an_experiment(), "check", n_jobs=1)
     unmeasured = local.columns.drop("seconds")
     assert remote[unmeasured].to_dict() == local[unmeasured].to_dict()
+
+
+def test_an_error_on_a_dask_worker_names_configuration_and_seed(cluster):
+    with pytest.raises(ZeroDivisionError) as caught:
+        sweep(an_experiment(fail_at_last), "check", backend="dask", seeds=[2])
+    assert "Config(units=1, rate=0.5, shape=(1, 2)), seed 2" in caught.value.__notes__[0]
 
 
 @dataclass(frozen=True)
@@ -393,11 +397,12 @@ def test_a_killed_worker_costs_no_row_that_arrived(folders, backend, request):
 
 @linux_only
 @pytest.mark.filterwarnings("ignore:A worker stopped while some jobs:UserWarning")
-def test_a_row_that_kills_every_worker_ends_in_an_error_that_names_it(folders):
+def test_a_row_that_kills_every_worker_ends_in_an_error_that_names_it(folders, monkeypatch):
+    monkeypatch.setattr(sweeps, "ATTEMPTS", 2)
     config = Mortal(str(folders.other), deaths=99)
     write(folders.own)
     experiment = Experiment("tiny", Mortal, die, {"check": [config]}, {"check": [0, 1, 2, 3]})
-    with pytest.raises(RuntimeError, match=r"in each of 3 attempts .* 1 rows are left.* deaths=99\), seed 3"):
+    with pytest.raises(RuntimeError, match=r"in each of 2 attempts .* 1 rows are left.* deaths=99\), seed 3"):
         sweep(experiment, "check", n_jobs=2)
     assert missing(experiment, "check") == [(config, 3)]
 

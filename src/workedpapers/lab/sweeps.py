@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib import resources
 from itertools import islice
 from pathlib import Path
@@ -84,9 +83,7 @@ class Experiment(Generic[C]):
         if not self.name.isidentifier():
             raise ValueError(f"name {self.name!r} must be an identifier: it names the file of rows")
         if clash := sorted({field.name for field in dataclasses.fields(self.config)} & set(COLUMNS)):
-            raise ValueError(
-                f"config {self.config.__name__} has the field {clash[0]!r}, a column of every table"
-            )
+            raise ValueError(f"config {self.config.__name__} has the field {clash[0]!r}, a column of every table")
         for config in (config for configs in self.grid.values() for config in configs):
             if not isinstance(config, self.config):
                 raise ValueError(f"grid of {self.name} holds {config!r}, expected a {self.config.__name__}")
@@ -141,20 +138,20 @@ def sweep(
     if n_jobs is not None and n_jobs < 1:
         raise ValueError(f"n_jobs {n_jobs} must be at least 1, or None for all there are")
     wanted = _wanted(experiment, scale, seeds)
-    recorded = {} if fresh else read_rows(experiment)
-    pending = [pair for key, pair in wanted.items() if key not in recorded]
+    rows = {} if fresh else read_rows(experiment)
+    pending = [pair for key, pair in wanted.items() if key not in rows]
     if pending:
         trained = _train_all(experiment, scale, pending, device, n_jobs, backend)
         for row in progress(trained, f"{experiment.name} ({scale})", total=len(pending)):
             _append(results_folder() / f"{experiment.name}.jsonl", row)
-        recorded = read_rows(experiment)
+        rows = read_rows(experiment)
 
     fields = [field.name for field in dataclasses.fields(experiment.config)]
-    metrics = dict.fromkeys(name for key in wanted for name in recorded[key]["metrics"])
+    metrics = dict.fromkeys(name for key in wanted for name in rows[key]["metrics"])
     table = [
         {name: getattr(config, name) for name in fields}
-        | {name: _with_nan(value) for name, value in recorded[key]["metrics"].items()}
-        | {name: recorded[key][name] for name in COLUMNS}
+        | {name: _with_nan(value) for name, value in rows[key]["metrics"].items()}
+        | {name: rows[key][name] for name in COLUMNS}
         for key, (config, _) in wanted.items()
     ]
     return pd.DataFrame(table, columns=[*fields, "scale", "seed", *metrics, "seconds", "device"])
@@ -165,8 +162,17 @@ def missing(experiment: Experiment[C], scale: str, seeds: Sequence[int] | None =
 
     Args: as for `sweep`, which also says what is raised.
     """
-    recorded = read_rows(experiment)
-    return [pair for key, pair in _wanted(experiment, scale, seeds).items() if key not in recorded]
+    rows = read_rows(experiment)
+    return [pair for key, pair in _wanted(experiment, scale, seeds).items() if key not in rows]
+
+
+def recorded(experiment: Experiment[C], scale: str, seeds: Sequence[int] | None = None) -> list[Row]:
+    """The recorded rows of a scale, in the order of `sweep`; trains nothing.
+
+    Args: as for `sweep`, which also says what is raised.
+    """
+    rows = read_rows(experiment)
+    return [rows[key] for key in _wanted(experiment, scale, seeds) if key in rows]
 
 
 def results_folder() -> Path:
@@ -287,8 +293,7 @@ def _train_all(
     remaining = {(_canonical(dataclasses.asdict(config)), seed): (config, seed) for config, seed in pairs}
     for _ in range(ATTEMPTS):
         tasks = [
-            (experiment.name, experiment.train, scale, config, seed, device)
-            for config, seed in remaining.values()
+            (experiment.name, experiment.train, scale, config, seed, device) for config, seed in remaining.values()
         ]
         try:
             for row in compute(tasks, n_jobs):
@@ -308,11 +313,11 @@ def _train_all(
 def _backend(name: str | None) -> tuple[Compute, type[Exception]]:
     """How a backend computes rows, and what it raises when a worker dies."""
     if name is None:
-        return partial(_on_joblib, "loky"), TerminatedWorkerError
+        return _on_processes, TerminatedWorkerError
     if name == "dask":
         from distributed import KilledWorker
 
-        return partial(_on_joblib, "dask"), KilledWorker
+        return _on_dask, KilledWorker
     if name == "ray":
         from ray.exceptions import WorkerCrashedError
 
@@ -320,11 +325,27 @@ def _backend(name: str | None) -> tuple[Compute, type[Exception]]:
     raise ValueError(f"backend {name!r} is not None, 'dask' or 'ray'")
 
 
-def _on_joblib(backend: str, tasks: Sequence[Task], n_jobs: int | None) -> Iterator[Row]:
-    with joblib.parallel_config(backend):
-        # A batch of one: no row waits to be saved until its neighbours are trained.
-        parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
+def _on_processes(tasks: Sequence[Task], n_jobs: int | None) -> Iterator[Row]:
+    # A batch of one: no row waits to be saved until its neighbours are trained.
+    parallel = joblib.Parallel(n_jobs, return_as="generator_unordered", batch_size=1)
     yield from parallel(joblib.delayed(_train_one)(*task) for task in tasks)
+
+
+def _on_dask(tasks: Sequence[Task], n_jobs: int | None) -> Iterator[Row]:
+    # Not by joblib: with its Dask backend an unordered generator waits for ever once a task has failed.
+    from distributed import as_completed, get_client
+
+    def submit(task: Task) -> Any:
+        return client.submit(_train_one, *task, pure=False)
+
+    client = get_client()
+    waiting = iter(tasks)
+    running: Any = as_completed(map(submit, islice(waiting, n_jobs)))  # type: ignore[no-untyped-call]
+    for done in running:
+        row = done.result()
+        done.release()  # a held row would be trained again if its worker died
+        running.update(map(submit, islice(waiting, 1)))
+        yield row
 
 
 def _on_ray(tasks: Sequence[Task], n_jobs: int | None) -> Iterator[Row]:
