@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from workedpapers.fast_weights import FastWeights
-from workedpapers.lab.timing import interleaved, saved_bytes
+from workedpapers.lab.timing import Timing, interleaved, saved_bytes
 
 BATCH, TIME, INPUT = 128, 11, 100
 
@@ -20,7 +20,8 @@ def compare(hidden_size: int) -> pd.DataFrame:
         "torch.nn.LSTM": torch.nn.LSTM(INPUT, hidden_size, batch_first=True),
     }
     x = torch.randn(BATCH, TIME, INPUT)
-    table = interleaved({name: lambda layer=layer: layer(x)[0].sum().backward() for name, layer in layers.items()}, 50)
+    timed = interleaved({name: lambda layer=layer: layer(x)[0].sum().backward() for name, layer in layers.items()}, 50)
+    table = pd.DataFrame.from_dict(timed, orient="index", columns=Timing._fields)
     table["saved_mb"] = [saved_bytes(lambda layer=layer: layer(x)) / 1e6 for layer in layers.values()]
     return table.assign(hidden_size=hidden_size).set_index("hidden_size", append=True).swaplevel()
 

@@ -92,12 +92,12 @@ def test_every_tagged_equation_stands_alone_in_the_page(pages, chapter):
 
 
 def test_the_ledger_lists_every_tag_once(pages):
-    listed = [row.td.get_text(strip=True) for row in pages["book/ledger.html"].select("table tbody tr")]
+    listed = [row.td.p.get_text(strip=True) for row in pages["book/ledger.html"].select("table tbody tr")]
     assert listed == [tag for chapter in chapters_in_order() for tag in tags_of(chapter)]
 
 
 def test_the_errata_page_lists_the_errata(pages):
-    listed = [row.td.get_text(strip=True) for row in pages["book/errata.html"].select("table tbody tr")]
+    listed = [row.td.p.get_text(strip=True) for row in pages["book/errata.html"].select("table tbody tr")]
     assert listed == [tag for chapter in chapters_in_order() for tag in tags_of(chapter) if ".E" in tag]
 
 
@@ -110,7 +110,7 @@ def test_the_scoreboard_has_a_row_for_every_claim(pages):
     modules = pkgutil.iter_modules(workedpapers.experiments.__path__, "workedpapers.experiments.")
     experiments = [importlib.import_module(module.name) for module in modules]
     claims = [claim for module in experiments if hasattr(module, "scoreboard") for claim in module.scoreboard()]
-    listed = [row.td.get_text(strip=True) for row in pages["book/scoreboard.html"].select("table tbody tr")]
+    listed = [row.td.p.get_text(strip=True) for row in pages["book/scoreboard.html"].select("table tbody tr")]
     assert sorted(listed) == sorted(claim.claim for claim in claims)
 
 

@@ -13,21 +13,25 @@ from sphinx.util.docutils import SphinxDirective
 
 import workedpapers.experiments
 from workedpapers.lab.ledger import ledger
+from workedpapers.lab.scoreboard import Claim, scoreboard_table
 
-Cell = str | nodes.Node
+Paragraph = str | nodes.Node
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> nodes.table:
-    """A table of text and inline nodes."""
+def table(header: Sequence[str], rows: Iterable[Sequence[Sequence[Paragraph]]], kind: str) -> nodes.table:
+    """A table whose cells hold paragraphs, each of text or one inline node."""
     group = nodes.tgroup(cols=len(header))
     group += [nodes.colspec(colwidth=1) for _ in header]
-    group += [nodes.thead("", _row(header)), nodes.tbody("", *map(_row, rows))]
-    return nodes.table("", group, classes=["worked-papers"])
+    group += [nodes.thead("", _row([[title] for title in header])), nodes.tbody("", *map(_row, rows))]
+    return nodes.table("", group, classes=[kind])
 
 
-def _row(cells: Sequence[Cell]) -> nodes.row:
-    inline = [nodes.Text(cell) if isinstance(cell, str) else cell for cell in cells]
-    return nodes.row("", *(nodes.entry("", nodes.paragraph("", "", cell)) for cell in inline))
+def _row(cells: Iterable[Sequence[Paragraph]]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", *map(_paragraph, cell)) for cell in cells))
+
+
+def _paragraph(content: Paragraph) -> nodes.paragraph:
+    return nodes.paragraph("", "", nodes.Text(content) if isinstance(content, str) else content)
 
 
 class BookDirective(SphinxDirective):
@@ -68,15 +72,12 @@ class Ledger(BookDirective):
             return [nodes.paragraph("", "None is recorded yet.")]
         rows = (
             (
-                entry.tag,
-                entry.kind,
-                nodes.math("", entry.formula),
-                entry.text,
-                self.link(chapters[entry.notebook], entry.heading),
+                (entry.tag, entry.kind),
+                (nodes.math("", entry.formula), entry.text, self.link(chapters[entry.notebook], entry.heading)),
             )
             for entry in entries
         )
-        return [table(("Tag", "Kind", "Formula", "What is checked", "Section"), rows)]
+        return [table(("Tag", "Formula, what is checked, and where"), rows, "ledger")]
 
 
 class Scoreboard(BookDirective):
@@ -88,12 +89,13 @@ class Scoreboard(BookDirective):
         for chapter in self.chapters:
             claims = self.claims(Path(chapter).name)
             if claims:
-                rows = [[str(getattr(claim, field)) for field in COLUMNS] for claim in claims]
-                shown += [nodes.paragraph("", "", nodes.strong("", "", self.link(chapter)))]
-                shown += [table(tuple(COLUMNS.values()), rows)]
+                board = scoreboard_table(claims)
+                header = [column.capitalize() for column in board]
+                rows = ([[str(value)] for value in row] for row in board.itertuples(index=False))
+                shown += [_paragraph(nodes.strong("", "", self.link(chapter))), table(header, rows, "scoreboard")]
         return shown or [nodes.paragraph("", "No result is recorded yet.")]
 
-    def claims(self, chapter: str) -> Sequence[Any]:
+    def claims(self, chapter: str) -> Sequence[Claim]:
         """What `workedpapers.experiments.<chapter>.scoreboard()` returns, a list of `lab.scoreboard.Claim`."""
         package = Path(workedpapers.__path__[0])
         for path in (package / "experiments" / f"{chapter}.py", *sorted(package.glob("results/*.jsonl"))):
@@ -102,18 +104,6 @@ class Scoreboard(BookDirective):
             return []
         experiments = importlib.import_module(f"workedpapers.experiments.{chapter}")
         return experiments.scoreboard() if hasattr(experiments, "scoreboard") else []
-
-
-COLUMNS = {
-    "claim": "Claim",
-    "paper": "Paper",
-    "ours": "Ours",
-    "spread": "Spread",
-    "seeds": "Seeds",
-    "scale": "Scale",
-    "verdict": "Verdict",
-    "cause": "Cause of the gap",
-}
 
 
 def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:

@@ -7,7 +7,7 @@ the first evaluation on the 10,000 validation strings at or below the target err
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workedpapers.fast_weights import FastWeights, Write
-from workedpapers.lab import Experiment, progress
+from workedpapers.lab import Claim, Experiment, progress, sweep
+from workedpapers.lab.timing import interleaved, saved_bytes
 from workedpapers.tasks.retrieval import SYMBOLS, Strings, associative_retrieval, redraw_queries
 
 BATCH_SIZE = 128
@@ -172,6 +173,13 @@ def _experiment(**grid: Sequence[Retrieval]) -> Experiment[Retrieval]:
     return Experiment("fast_weights", Retrieval, train, grid, SEEDS)
 
 
+def _entry(base: Retrieval, model: str, size: int) -> Retrieval:
+    return replace(base, model=model, hidden_size=size, learning_rate=LEARNING_RATES[model])
+
+
+#: What `SEARCH` chose: the lowest validation error.
+LEARNING_RATES = {"irnn": 1e-3, "lstm": 2e-3, "fast_weights": 1e-3}
+
 _check = Retrieval(hidden_size=20, pairs=2, updates=200, evaluate_every=100)
 _paper = Retrieval(updates=700_000, evaluate_every=5_000)
 _race = Retrieval(updates=10_000, target_error=1.0, evaluate_every=250)
@@ -193,8 +201,8 @@ SEARCH = Experiment(
 #: The paper's table 1.
 TABLE = _experiment(
     check=[replace(_check, model=model) for model in MODELS],
-    book=[Retrieval(model=model, hidden_size=size) for model, size in product(MODELS, SIZES)],
-    paper=[replace(_paper, model=model, hidden_size=size) for model, size in product(MODELS, SIZES)],
+    book=[_entry(Retrieval(), model, size) for model, size in product(MODELS, SIZES)],
+    paper=[_entry(_paper, model, size) for model, size in product(MODELS, SIZES)],
 )
 #: What the fast matrix holds, and whether h_0 is normalised: updates until 1% error.
 CONVENTIONS = _experiment(
@@ -218,10 +226,72 @@ PAIRS = _experiment(
     ],
 )
 
-EXPERIMENTS = {
+
+@dataclass(frozen=True)
+class Cost:
+    """What to time: layers of `hidden_size` units on `batch_size` sequences of `time` steps and 100 features."""
+
+    hidden_size: int = 50
+    time: int = 11
+    batch_size: int = 32
+    repeats: int = 9
+
+
+def measure(config: Cost, seed: int, device: torch.device) -> dict[str, object]:
+    """Time both forms of the layer, interleaved on one thread, and count what they keep for the backward pass.
+
+    Returns: `forward_ratio` and `training_ratio` (forward and backward), the attention form's time over the matrix
+        form's, medians over the rounds; `attention_mb` and `matrix_mb` kept.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(config.batch_size, config.time, 100, generator=generator).to(device)
+    attention = FastWeights(100, config.hidden_size, decay=0.9).to(device)
+    matrix = FastWeights(100, config.hidden_size, decay=0.9, form="matrix").to(device)
+
+    def training(layer: nn.Module) -> None:
+        layer(x)[0].sum().backward()
+
+    def ratio(run: Callable[[nn.Module], None]) -> float:
+        timed = interleaved({"attention": lambda: run(attention), "matrix": lambda: run(matrix)}, config.repeats)
+        return timed["matrix"].ratio
+
+    with torch.no_grad():
+        forward_ratio = ratio(lambda layer: layer(x))
+    return {
+        "forward_ratio": forward_ratio,
+        "training_ratio": ratio(training),
+        "attention_mb": saved_bytes(lambda: attention(x)) / 1e6,
+        "matrix_mb": saved_bytes(lambda: matrix(x)) / 1e6,
+    }
+
+
+#: Where attention stops being cheaper, in units of the hidden size.
+COST = Experiment(
+    "fast_weights_cost",
+    Cost,
+    measure,
+    {
+        "check": [Cost(hidden_size=20, time=5, batch_size=4, repeats=2)],
+        "book": [
+            Cost(hidden_size=size, time=round(size * multiple))
+            for size, multiple in product(SIZES, (0.25, 0.5, 1, 1.5, 2, 3))
+        ],
+    },
+    {"check": (0,), "book": (0,)},
+)
+
+EXPERIMENTS: dict[str, Experiment[Retrieval] | Experiment[Cost]] = {
     "search": SEARCH,
     "table": TABLE,
     "conventions": CONVENTIONS,
     "inner_steps": INNER_STEPS,
     "pairs": PAIRS,
+    "cost": COST,
 }
+
+PAPER_ERRORS = {  # table 1 of the paper: test error in percent at 20, 50 and 100 units
+    "irnn": (62.11, 60.23, 0.34),
+    "lstm": (60.81, 1.85, 0.0),
+    "fast_weights": (1.81, 0.0, 0.0),
+}
+NAMES = {"irnn": "IRNN", "lstm": "LSTM", "fast_weights": "Fast weights"}

@@ -23,7 +23,7 @@ _FENCE = re.compile(r"[\s>]*(?P<mark>`{3,}|~{3,})(?P<info>.*)")
 _INLINE_CODE = re.compile(r"(?<![`\\])(`+)(?!`)(?:(?!\n[ \t]*\n).)+?(?<!`)\1(?!`)", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _HEADING = re.compile(r"^ {0,3}#{1,6}[ \t]+(?P<title>.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
-_DISPLAY = re.compile(r"(?<!\\)\$\$(?P<body>.+?)(?<!\\)\$\$", re.DOTALL)
+_DISPLAY = re.compile(r"\$\$(?P<body>.+?)\$\$", re.DOTALL)
 _TAG = re.compile(r"\\tag\*?\s*\{\s*(?P<tag>[^}]*?)\s*\}")
 _MAGIC = re.compile(r"^(\s*)[%!].*$", re.MULTILINE)
 

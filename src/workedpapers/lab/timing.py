@@ -3,19 +3,25 @@
 import time
 from collections.abc import Callable, Mapping
 from statistics import median
+from typing import NamedTuple
 
-import pandas as pd
 import torch
 
 
-def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int = 20) -> pd.DataFrame:
+class Timing(NamedTuple):
+    """Median and minimum over the rounds, and `ratio`: the median of the first function's time over this one's."""
+
+    median_ms: float
+    min_ms: float
+    ratio: float
+
+
+def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int = 20) -> dict[str, Timing]:
     """Time functions in turn, so that a slow moment of the machine hits all of them.
 
     Args:
-        functions: what to time, by name; the first is the one that ratios compare with the others.
-        repeats: rounds after one that is not counted.
-    Returns: one row a function, in order: `median_ms`, `min_ms`, and `ratio`, the median over the rounds of the
-        first function's time divided by this one's.
+        functions: what to time, by name; ratios are the first one's time over that of each.
+        repeats: rounds, after one that is not counted.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -24,17 +30,14 @@ def interleaved(functions: Mapping[str, Callable[[], object]], repeats: int = 20
     finally:
         torch.set_num_threads(threads)
     first = next(iter(functions))
-    return pd.DataFrame(
-        [
-            {
-                "median_ms": median(r[name] for r in rounds[1:]),
-                "min_ms": min(r[name] for r in rounds[1:]),
-                "ratio": median(r[first] / r[name] for r in rounds[1:]),
-            }
-            for name in functions
-        ],
-        index=list(functions),
-    )
+    return {
+        name: Timing(
+            median(times[name] for times in rounds[1:]),
+            min(times[name] for times in rounds[1:]),
+            median(times[first] / times[name] for times in rounds[1:]),
+        )
+        for name in functions
+    }
 
 
 def saved_bytes(function: Callable[[], object]) -> int:

@@ -1,0 +1,31 @@
+"""Claims and their table."""
+
+import pytest
+
+from workedpapers.lab import Claim, scoreboard_table
+
+
+def test_a_claim_averages_its_runs():
+    claim = Claim("error (%)", 1.8, (1.0, 2.0, 3.0), "book", "holds")
+    assert claim.ours == 2
+    assert claim.spread == 1
+
+
+def test_the_table_shows_paper_and_ours_side_by_side():
+    row = scoreboard_table([Claim("error (%)", 1.8, (1.0, 2.0), "book", "not reached", "fewer updates")]).iloc[0]
+    assert row.to_dict() == {
+        "claim": "error (%)",
+        "paper": "1.8",
+        "ours (mean ± sd)": "1.50 ± 0.71",
+        "seeds": 2,
+        "scale": "book",
+        "verdict": "not reached",
+        "cause of the gap": "fewer updates",
+    }
+
+
+def test_a_claim_needs_runs_and_a_gap_needs_a_cause():
+    with pytest.raises(ValueError, match=r"claim 'error \(%\)' has no runs"):
+        Claim("error (%)", 1.8, (), "book", "holds")
+    with pytest.raises(ValueError, match="has the verdict 'fails' and names no cause"):
+        Claim("error (%)", 1.8, (9.0,), "book", "fails")
