@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import signal
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from filelock import FileLock
 
 from workedpapers.lab import Experiment, progress, sweep, sweeps
 from workedpapers.lab.sweeps import missing, read_rows
@@ -206,9 +208,10 @@ def fail_at_last(config, seed, device):
 
 
 @pytest.mark.parametrize("name", ["units", "seconds"])
-def test_a_metric_named_like_another_column_is_refused(name):
+def test_a_metric_named_like_another_column_is_refused_and_not_stored(folders, name):
     with pytest.raises(ValueError, match=f"metric '{name}'"):
         sweep(an_experiment(lambda config, seed, device: {name: 1}), "check", n_jobs=1)
+    assert not folders.own.exists()
 
 
 def test_a_metric_that_json_does_not_know_is_refused():
@@ -296,6 +299,17 @@ def test_a_torn_last_line_is_no_row_and_the_next_writer_cuts_it(folders):
     sweep(an_experiment(), "check", n_jobs=1)
     rows = [json.loads(line) for line in folders.own.read_text().splitlines()]
     assert [row["seed"] for row in rows] == [0, 1, 1, 0]
+
+
+def test_a_writer_waits_until_another_is_done(folders):
+    write(folders.own)
+    writer = threading.Thread(target=sweeps._append, args=(folders.own, json.loads(a_row())))
+    with FileLock(f"{folders.own}.lock"):
+        writer.start()
+        writer.join(timeout=0.2)
+        assert folders.own.read_text() == ""
+    writer.join()
+    assert folders.own.read_text() == a_row()
 
 
 # Kills

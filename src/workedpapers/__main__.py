@@ -1,5 +1,4 @@
 """Experiments of the book from the command line: `python -m workedpapers --help`."""
-# ruff: noqa: T201
 
 from __future__ import annotations
 
