@@ -150,7 +150,11 @@ class FastWeights(nn.Module):
             f"norm_preliminary={self.norm_preliminary}, form={self.form!r}"
         )
 
-    def forward(self, input: Tensor, state: FastWeightsState | None = None) -> tuple[Tensor, FastWeightsState]:
+    def forward(
+        self,
+        input: Tensor,
+        state: FastWeightsState | None = None,
+    ) -> tuple[Tensor, FastWeightsState]:
         """Run over a sequence, or over the next piece of one.
 
         Args:
@@ -160,10 +164,8 @@ class FastWeights(nn.Module):
         Raises: ValueError, TypeError: another shape or dtype than these.
         """
         self._check_input(input, state)
-        batch = input.shape[0]
-        hidden = input.new_zeros(batch, self.hidden_size) if state is None else state.hidden
-        memory = self._memory(input, state)
-        projected = F.linear(input, self.weight_ih, self.bias)  # (batch, time, H): one product for all steps
+        hidden, memory = self._start(input, state)
+        projected = F.linear(input, self.weight_ih, self.bias)  # (batch, time, H), all steps at once
         outputs: list[Tensor] = []
         for x in projected.unbind(1):
             previous, started = hidden, bool(outputs) or state is not None
@@ -175,18 +177,25 @@ class FastWeights(nn.Module):
                 hidden = torch.relu(self.norm(z + memory.read(hidden)))
             if self.write == "after":
                 memory.write(hidden)
-            elif self.write == "delayed" and started:  # before the first step there is no output to write
+            elif self.write == "delayed" and started:  # the first step has no output before it
                 memory.write(previous)
             outputs.append(hidden)
         return torch.stack(outputs, 1), FastWeightsState(hidden, memory.state())
 
-    def _memory(self, input: Tensor, state: FastWeightsState | None) -> "_VectorMemory | _MatrixMemory":
+    def _start(
+        self,
+        input: Tensor,
+        state: FastWeightsState | None,
+    ) -> tuple[Tensor, "_VectorMemory | _MatrixMemory"]:
+        """The hidden vector and the memory before the first step."""
         batch, time, _ = input.shape
+        size = self.hidden_size
+        if state is None:
+            empty = input.new_zeros(batch, 0 if self.form == "attention" else size, size)
+            state = FastWeightsState(input.new_zeros(batch, size), empty)
         if self.form == "attention":
-            start = input.new_zeros(batch, 0, self.hidden_size) if state is None else state.memory
-            return _VectorMemory(start, time, self.decay, self.rate)
-        start = input.new_zeros(batch, self.hidden_size, self.hidden_size) if state is None else state.memory
-        return _MatrixMemory(start, self.decay, self.rate)
+            return state.hidden, _VectorMemory(state.memory, time, self.decay, self.rate)
+        return state.hidden, _MatrixMemory(state.memory, self.decay, self.rate)
 
     def _check_input(self, input: Tensor, state: FastWeightsState | None) -> None:
         _check_tensor("input", input, ("batch", "time", self.input_size))
@@ -245,7 +254,7 @@ def _weights(past: Tensor, decay: float, rate: float) -> Tensor:
 
 
 def _attend(vectors: Tensor, query: Tensor, weights: Tensor) -> Tensor:
-    """Time-major: at these sizes sums of products are twice as fast as batched products of tiny matrices."""
+    """Time first: sums of products are faster than batched products of tiny matrices."""
     scores: Tensor = torch.linalg.vecdot(vectors, query)  # (time, batch)
     weighted: Tensor = (weights.unsqueeze(1) * scores).unsqueeze(2) * vectors
     return weighted.sum(0)  # (batch, H)
