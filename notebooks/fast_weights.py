@@ -924,6 +924,61 @@ check("FW.20", closed, listed, "binomial formula = mean over all 10,000 cases")
 print(f"cross-entropy of the plateau at four pairs: {closed:.3f} nats")
 
 # %% [markdown]
+# ### The paper's table, run again
+#
+# **TABLE_TAKEAWAY**
+#
+# Two CPU cores recorded these rows: batches of 128, Adam, gradients clipped at norm 5, at most 20,000 updates a run,
+# five seeds (three at 100 units). The paper trains for up to 700,000 updates. Each model got one search over four
+# learning rates, at 50 units and 10,000 updates, with a seed that the table does not use. Final validation errors in
+# percent:
+
+# %%
+search = sweep(experiment.SEARCH, "book", device="cpu")
+search["error"] = search["validation_error"].str[-1].round(2)
+search.pivot(index="model", columns="learning_rate", values="error")
+
+# %%
+scoreboard_table(experiment.scoreboard())
+
+# %% [markdown]
+# Do the models that stay above zero bind at all? Redraw each query among the string's own letters and leave the answer
+# as it was. A model that binds nothing does not notice. One that binds perfectly is now right on the quarter of queries
+# that stay and, by luck, on a tenth of the others: its error becomes $1-(\tfrac14+\tfrac34\cdot\tfrac1{10})=67.5\%$.
+
+# %%
+table = sweep(experiment.TABLE, "book", device="cpu")
+control = table.groupby(["model", "hidden_size"], sort=False)
+control[["test_error", "redrawn_error"]].mean().round(1).reset_index()
+
+# %% [markdown]
+# CURVES_TEXT
+
+# %% mystnb={"image": {"alt": "CURVES_ALT"}} tags=["hide-input"]
+speed = sweep(experiment.SPEED, "book", device="cpu").set_index("hidden_size")
+colors = {"irnn": "muted", "lstm": "baseline", "fast_weights": "fast"}
+fig, (left, right) = figures.panels(2, sharey=True)
+for model in experiment.MODELS:
+    runs = table[(table.model == model) & (table.hidden_size == 50)].validation_error
+    points = max(map(len, runs))
+    padded = [
+        run + [run[-1]] * (points - len(run)) for run in runs
+    ]  # a run that ended stays
+    updates = 500 * torch.arange(1, points + 1)
+    milliseconds = speed.loc[50, f"{model}_ms"]
+    look = {"label": experiment.NAMES[model], "color": figures.COLORS[colors[model]]}
+    figures.curve_with_band(left, updates / 1000, padded, **look)
+    figures.curve_with_band(right, updates * milliseconds / 1000, padded, **look)
+for ax in (left, right):
+    ax.axhline(61.65, color="black", linestyle=":", linewidth=1)
+    ax.set(ylim=(0, 70))
+left.set(xlabel="thousand updates", ylabel="validation error (%)")
+right.set(xlabel="seconds on one thread")
+left.legend(loc="center right")
+fig.suptitle("CURVES_TITLE")
+plt.show()
+
+# %% [markdown]
 # ## 11. Questions the reviews left open
 #
 # **Is equation 3 misprinted?** No: sections 2 and 5. Equations 1, 3 and 4 of the paper's second version agree with each
@@ -934,11 +989,30 @@ print(f"cross-entropy of the plateau at four pairs: {closed:.3f} nats")
 # after 10,000 updates:
 
 
+# %%
+conventions = sweep(experiment.CONVENTIONS, "book", device="cpu")
+experiment.race(conventions, ["write", "norm_preliminary"])
+
 # %% [markdown]
 # RACE_TEXT
 #
 # **Is one inner step enough?** STEPS_TEXT
 
+
+# %%
+steps = sweep(experiment.INNER_STEPS, "book", device="cpu")
+experiment.race(steps, ["write", "norm_preliminary", "inner_steps"])
+
+# %% [markdown]
+# STEPS_AFTER
+#
+# **How many pairs can 50 units hold?** PAIRS_TEXT
+
+# %%
+more = sweep(experiment.PAIRS, "book", device="cpu")
+held = experiment.race(more, ["pairs"])
+held["plateau (%)"] = [100 * (1 - float(no_binding_accuracy(n))) for n in held["pairs"]]
+held.round(1)
 
 # %% [markdown]
 # **Is the cost quadratic in the length of the sequence?** Yes for the attention form, no for the matrix form: section 13
@@ -1135,6 +1209,21 @@ for form in ("attention", "matrix"):
 
 # %% [markdown]
 # COST_MEASURED
+
+# %% mystnb={"image": {"alt": "COST_ALT"}} tags=["hide-input"]
+cost = sweep(experiment.COST, "book", device="cpu")
+fig, (left, right) = figures.panels(2, sharey=True)
+for size, marker in zip(experiment.SIZES, "os^", strict=True):
+    rows = cost[cost.hidden_size == size]
+    for ax, measure in ((left, "forward_ratio"), (right, "training_ratio")):
+        multiple = rows.time / size
+        ax.plot(multiple, rows[measure], marker + "-", label=f"{size} units")
+for ax, title in ((left, "forward"), (right, "forward + backward")):
+    ax.axhline(1, color=figures.COLORS["muted"], linewidth=0.8)
+    ax.set(xlabel="sequence length / hidden size", title=title, yscale="log")
+left.set(ylabel="attention time / matrix time")
+left.legend()
+plt.show()
 
 # %% [markdown]
 # ## 14. Relatives

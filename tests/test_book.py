@@ -5,55 +5,17 @@ import json
 import os
 import pkgutil
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup, Tag
-from filelock import FileLock
 
 import workedpapers.experiments
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-
-
-@pytest.fixture(scope="session")
-def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the built pages; built once, also where several workers ask for it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    output, log = shared / "book", shared / "book.json"
-    with FileLock(shared / "book.lock"):
-        if not log.exists():
-            command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]
-            run = subprocess.run(
-                [*command, "--path-output", output],
-                cwd=ROOT,
-                env=os.environ | {"WORKEDPAPERS_QUIET": "1", "NO_COLOR": "1"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            log.write_text(json.dumps([run.returncode, run.stdout + run.stderr]))
-    status, said = json.loads(log.read_text())
-    assert status == 0, said
-    assert "WARNING" not in said
-    return output / "_build" / "html"
-
-
-@pytest.fixture(scope="session")
-def pages(book: Path) -> dict[str, BeautifulSoup]:
-    """Every page, parsed, by its path in the book."""
-    return {
-        path.relative_to(book).as_posix(): BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-        for path in sorted(book.rglob("*.html"))
-        if "_static" not in path.parts
-    }
 
 
 def tags_of(chapter: str) -> list[str]:

@@ -10,6 +10,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
 
 import workedpapers.experiments
 from workedpapers.lab.ledger import ledger
@@ -115,9 +116,16 @@ def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], d
     ]
 
 
+def visit_citation(translator: HTML5Translator, citation: nodes.citation) -> None:
+    """As docutils opens it, but a list item: browsers have dropped the role that docutils gives it."""
+    HTML5Translator.visit_citation(translator, citation)
+    translator.body[-1] = translator.body[-1].replace("doc-biblioentry", "listitem")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of this with Sphinx."""
     app.add_directive("ledger", Ledger)
     app.add_directive("scoreboard", Scoreboard)
+    app.add_node(nodes.citation, override=True, html=(visit_citation, HTML5Translator.depart_citation))
     app.connect("html-page-context", drop_thebe, priority=900)  # after sphinx-thebe has added its scripts
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -96,7 +96,7 @@ def check(
     if compared.differs.any():
         count = f"{compared.differs.sum()} of {compared.differs.size} entries differ"
         raise AssertionError(f"{tag}: left and right are not equal: {compared.at_worst()}; {count} ({text})")
-    print(f"✓ {tag} {text}")  # noqa: T201
+    print(f"✓ {tag} {text}")
 
 
 def refute(
@@ -129,7 +129,7 @@ def refute(
     compared = _compare(("wrong", wrong), ("right", right), rtol, atol, refuting=True)
     if not compared.differs.any():
         raise AssertionError(f"{tag}: wrong and right do not differ: {compared.at_worst()} ({text})")
-    print(f"✗ {tag} {text}")  # noqa: T201
+    print(f"✗ {tag} {text}")
 
 
 @dataclass(frozen=True)
