@@ -15,7 +15,7 @@ export WORKEDPAPERS_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks results bench serve clean
+.PHONY: help book test notebooks results bench serve address clean
 
 help:
 	@echo "make book       build the book from the stored outputs; prints the page to open"
@@ -24,6 +24,7 @@ help:
 	@echo "make results    train the recorded rows that are missing, at book scale"
 	@echo "make bench      time ours against the peers"
 	@echo "make serve      show the built book at http://localhost:8000"
+	@echo "make address    set the repository's address everywhere: URL=https://github.com/<owner>/worked-papers"
 	@echo "make clean      remove what was built (the environment .venv stays)"
 	@echo
 	@echo "PYTHON=python3.12 picks the interpreter of .venv, TORCH_INDEX=<url> an extra index for torch."
@@ -63,6 +64,9 @@ bench: .venv/installed
 
 serve: book
 	$(BIN)/python -m http.server --bind 127.0.0.1 --directory $(HTML) 8000
+
+address:
+	@$(PYTHON) scripts/address.py '$(URL)'
 
 clean:
 	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

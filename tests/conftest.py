@@ -30,6 +30,7 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 capture_output=True,
                 text=True,
                 check=False,
+                timeout=300,  # a page that starts to train must not hold up the tests
             )
             log.write_text(json.dumps([run.returncode, run.stdout + run.stderr]))
     status, said = json.loads(log.read_text())

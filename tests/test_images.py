@@ -6,12 +6,14 @@ import multiprocessing
 import os
 import socket
 import struct
+import sys
 import threading
 import warnings
 from collections import Counter, defaultdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pooch
 import pytest
 import torch
 
@@ -50,7 +52,7 @@ class Server(ThreadingHTTPServer):
         self.mishaps = defaultdict(list)
         self.asked = Counter()
         self.asking = threading.Event()
-        self.patience = threading.Event()  # what a slow answer waits for
+        self.patience = threading.Event()  # ends the five seconds of a slow answer
 
     @property
     def address(self):
@@ -78,7 +80,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body[: len(body) // 2])
         if mishap == "slow":
-            self.server.patience.wait()
+            self.server.patience.wait(5)
         if mishap not in ("short", "cut"):
             self.wfile.write(body[len(body) // 2 :])
 
@@ -368,6 +370,9 @@ def test_files_in_a_read_only_cache_are_read_without_a_lock(monkeypatch, cache):
 
 
 def test_a_download_is_silent_when_asked_and_shows_a_bar_otherwise(server, monkeypatch, capfd, tmp_path):
+    pooch.get_logger().setLevel("INFO")
+    for handler in pooch.get_logger().handlers:
+        monkeypatch.setattr(handler, "stream", sys.stderr)  # else that of the time of its import
     load(a_data_set(server.address))
     assert capfd.readouterr() == ("", "")
     monkeypatch.delenv("WORKEDPAPERS_QUIET")
