@@ -1,5 +1,6 @@
 """The tree as a clone would hold it, changes that are not committed included."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -14,7 +15,10 @@ def git(*arguments: str, cwd: Path) -> str:
     settings = ["commit.gpgSign=false", "tag.gpgSign=false", "core.hooksPath=/dev/null"]
     settings += ["user.name=Worked Papers", "user.email=nobody@localhost"]
     options = [part for setting in settings for part in ("-c", setting)]
-    return subprocess.run(["git", *options, *arguments], cwd=cwd, check=True, capture_output=True, text=True).stdout
+    # In a git hook GIT_DIR and the like name the repository at hand, not the one in cwd.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", *options, *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, check=True, capture_output=True, text=True).stdout
 
 
 def copy_tree(target: Path) -> Path:
