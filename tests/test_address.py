@@ -9,7 +9,7 @@ import jupytext
 import pytest
 from jupytext.compare import compare_notebooks
 
-from checkout import copy_tree
+from checkout import copy_tree, git
 
 OWNERS = re.compile(r"github(?:\.com)?/([\w.-]+)/worked-papers\b")
 
@@ -30,7 +30,9 @@ def address_of(owner: str) -> str:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    return copy_tree(tmp_path)
+    copy_tree(tmp_path)
+    git("add", "--all", cwd=tmp_path)
+    return tmp_path
 
 
 def test_every_place_gets_the_new_owner_and_nothing_else_changes(tree):
@@ -89,6 +91,7 @@ def test_the_published_site_and_the_links_of_other_hosts_follow(tree):
         address_of("me") + "/",
         address_of("me too"),
         address_of("-me"),
+        address_of("me-"),
         address_of("me/too"),
     ],
 )

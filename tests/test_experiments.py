@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import pkgutil
 
+import pandas as pd
 import pytest
 import torch
 
@@ -14,7 +15,9 @@ from workedpapers.experiments.fast_weights import (
     SEARCH,
     Retrieval,
     RetrievalNetwork,
+    _claim,
     evaluate,
+    race,
     scoreboard,
     train,
 )
@@ -146,3 +149,46 @@ def test_the_scoreboard_compares_with_the_papers_table_one():
     assert claims["Fast weights, 20 units: test error (%)"].paper == 1.81
     assert claims["LSTM, 50 units: test error (%)"].paper == 1.85
     assert len(claims) == 9
+
+
+@pytest.mark.parametrize(
+    ("paper", "runs", "verdict"),
+    [
+        (1.8, (4.9, 3.0), "holds"),
+        (60.2, (62.2, 61.0), "holds"),
+        (1.8, (4.0, 9.0), "not reached"),
+        (0.3, (61.7, 61.6), "not reached"),
+        (60.8, (9.0, 11.0), "fails"),
+        (60.8, (2.0, 1.0), "fails"),
+    ],
+)
+def test_a_claim_is_judged_by_whether_a_model_solves_the_task_or_rests_on_the_plateau(paper, runs, verdict):
+    claim = _claim("lstm", 20, paper, runs)
+    assert claim.verdict == verdict
+    assert bool(claim.cause) == (verdict != "holds")
+
+
+def test_a_race_counts_a_run_that_did_not_reach_its_target_as_late():
+    rows = pd.DataFrame(
+        {
+            "write": ["after"] * 3 + ["delayed"] * 3,
+            "target_error": 1.0,
+            "validation_error": [[9.0, 1.0], [0.5], [30.0, 2.0], [0.9], [50.0], [40.0]],
+            "updates_done": [500, 250, 10_000, 250, 10_000, 10_000],
+            "test_error": [1.1, 0.6, 2.5, 0.8, 50.0, 41.0],
+        }
+    )
+    assert race(rows, ["write"]).to_dict("records") == [
+        {
+            "write": "after",
+            "reached 1%": "2 of 3",
+            "updates until then (median)": "500",
+            "error of the others (%)": "2.5",
+        },
+        {
+            "write": "delayed",
+            "reached 1%": "1 of 3",
+            "updates until then (median)": "not reached",
+            "error of the others (%)": "45.5",
+        },
+    ]

@@ -88,6 +88,14 @@ def test_source_and_notebook_are_in_step(name, notebook):
         pytest.fail(f"run `make notebooks`: {name}.ipynb is out of step with {name}.py\n{difference}")
 
 
+def test_jupytext_would_write_the_source_as_it_stands(name):
+    # Else JupyterLab refuses to open the pair once the notebook is newer than its source.
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    written = jupytext.writes(jupytext.reads(text, fmt="py:percent"), fmt="py:percent")
+    after_header = [part.split("# ---\n", 2)[2] for part in (text, written)]
+    assert after_header[0] == after_header[1]
+
+
 def test_every_code_cell_was_executed_once_and_in_order(notebook):
     counts = [cell.execution_count for cell in code_cells(notebook)]
     assert counts == list(range(1, len(counts) + 1))

@@ -1,9 +1,10 @@
 """Associative retrieval with fast weights and their rivals (chapter `notebooks/fast_weights`).
 
-Everything the paper fixes is as in its section 4.1 and appendix A.1: 100,000 training strings, batches of 128,
-Adam, a 50-unit embedding expanded to 100, a 100-unit head on the last output, λ = 0.9, η = 0.5, one inner step. Ours:
-the learning rate (one search for each model at 50 units, `SEARCH`), gradients clipped at norm 5, and the end of a run:
-the first evaluation on the 10,000 validation strings at or below the target error, or the cap on updates.
+As in section 4.1 and appendix A.1 of the paper: 100,000 training strings, batches of 128, Adam, a 50-unit embedding
+expanded to 100, a 100-unit head on the last output, λ = 0.9, η = 0.5, one inner step, the starting values of the
+recurrent weights. Ours: PyTorch's starting values for all other layers and for the LSTM, the learning rate (one search
+for each model at 50 units, `SEARCH`), gradients clipped at norm 5, and the end of a run: the first evaluation on the
+10,000 validation strings at or below the target error, or the cap on updates.
 """
 
 import time
@@ -355,13 +356,14 @@ def scoreboard() -> list[Claim]:
 
 
 def _claim(model: str, size: int, paper: float, runs: tuple[float, ...]) -> Claim:
-    """Judge a mean within one point of the paper's as equal."""
-    gap = sum(runs) / len(runs) - paper
-    verdict: Verdict = "holds" if abs(gap) <= 1 else "not reached" if gap > 0 else "fails"
+    """Judge by what the paper's model and ours do: solve the task (error below 5%), rest on the plateau, or neither."""
+    ours = sum(runs) / len(runs)
+    outcomes = ["solves" if error < 5 else "rests" if error > 55 else "between" for error in (paper, ours)]
+    verdict: Verdict = "holds" if outcomes[0] == outcomes[1] else "not reached" if ours > paper else "fails"
     cause = {
         "holds": "",
-        "not reached": "20,000 updates at most; the paper trains for up to 700,000",
-        "fails": "here this model does learn the task: the learning rate was searched",
+        "not reached": "possible, not tested: 20,000 updates at most, the paper up to 700,000",
+        "fails": "possible, not tested: another learning rate, clipping, starting values",
     }[verdict]
     return Claim(f"{NAMES[model]}, {size} units: test error (%)", paper, runs, "book", verdict, cause)
 
@@ -372,19 +374,19 @@ def race(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     Args:
         rows: of `CONVENTIONS`, `INNER_STEPS` or `PAIRS`.
         by: the columns that tell the arms apart.
-    Returns: one row an arm: how many runs reached 1% validation error, the median of their updates until then, and
-        mean and standard deviation of all final test errors.
+    Returns: one row an arm: how many runs reached the target, the median over all runs of the updates until then, and
+        the mean test error at the cap of those that did not.
     """
-
     table = []
     for arm, runs in rows.groupby(by, sort=False):
-        reached = runs[runs.validation_error.str[-1] <= runs.target_error]
+        reached = runs.validation_error.str[-1] <= runs.target_error
+        median = runs.updates_done.where(reached, float("inf")).median()
         table.append(
             dict(zip(by, arm, strict=True))
             | {
-                "reached 1%": f"{len(reached)} of {len(runs)}",
-                "updates until then (median)": f"{reached.updates_done.median():,.0f}" if len(reached) else "–",
-                "final test error (%)": f"{runs.test_error.mean():.1f} ± {runs.test_error.std():.1f}",
+                "reached 1%": f"{reached.sum()} of {len(runs)}",
+                "updates until then (median)": f"{median:,.0f}" if median < float("inf") else "not reached",
+                "error of the others (%)": "" if reached.all() else f"{runs.test_error[~reached].mean():.1f}",
             }
         )
     return pd.DataFrame(table)
