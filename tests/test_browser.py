@@ -105,7 +105,9 @@ def test_a_chapter_opens_from_a_file_without_a_server(window, book):
 @pytest.mark.parametrize("name", PAGES)
 def test_every_formula_is_typeset(visit, name):
     page = visit(name).page
-    assert page.locator("mjx-merror").count() == 0
+    # An unknown macro is no error to MathJax: it prints its name in red.
+    wrong = page.locator("mjx-container:has(mjx-merror, [style*='color: red'])")
+    assert wrong.all_text_contents() == []
     assert page.locator("mjx-container").count() == page.locator(".math").count()
 
 
@@ -113,19 +115,21 @@ def test_every_formula_is_typeset(visit, name):
 def test_every_tag_of_a_chapter_is_in_sight_beside_its_equation(visit, chapter):
     page = visit(f"notebooks/{chapter}").page
     assert page.evaluate("[...document.fonts].some((font) => font.family.startsWith('MJX') && font.status == 'loaded')")
+    cut_off = []
     for tag in tags_of(chapter):
         label = page.locator(f'[id="mjx-eqn:{tag}"]')
         seen = label.bounding_box()
         frame = label.locator("xpath=ancestor::div[contains(@class, 'math')]").bounding_box()
-        assert seen["width"] > 10, tag
-        assert seen["x"] + seen["width"] <= frame["x"] + frame["width"] + 1, f"{tag} is too wide for the page"
+        if not seen or seen["x"] + seen["width"] > frame["x"] + frame["width"] + 1:
+            cut_off.append(tag)
+    assert cut_off == []
 
 
-def shown(explorable: Locator) -> tuple[str, str]:
-    """The bytes of the picture that an explorable shows now, and its text; fails where the picture is broken."""
+def shown(explorable: Locator) -> tuple[int, str]:
+    """A hash of the picture that an explorable shows now, and its text; fails where the picture is broken."""
     image = explorable.locator("img")
     image.evaluate("(image) => image.decode()")
-    return image.get_attribute("src"), image.get_attribute("alt")
+    return hash(image.get_attribute("src")), image.get_attribute("alt")
 
 
 def by_keyboard(control: Locator, end: str) -> None:
@@ -246,7 +250,7 @@ def test_axe_finds_no_serious_violation_in_light_or_dark(visit, name):
         # The page follows the reader's system, as long as its button was not pressed. Only colours differ then.
         page.emulate_media(color_scheme="dark")
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-        assert serious_violations(page, {"runOnly": ["cat.color"]}) == []
+        assert serious_violations(page, {"runOnly": ["color-contrast", "link-in-text-block"]}) == []
 
 
 def serious_violations(page: Page, options: dict[str, object]) -> list[tuple[str, list[object]]]:
