@@ -72,7 +72,8 @@ def test_the_scoreboard_has_a_row_for_every_claim(pages):
     modules = pkgutil.iter_modules(workedpapers.experiments.__path__, "workedpapers.experiments.")
     experiments = [importlib.import_module(module.name) for module in modules]
     claims = [claim for module in experiments if hasattr(module, "scoreboard") for claim in module.scoreboard()]
-    listed = [row.td.p.get_text(strip=True) for row in pages["book/scoreboard.html"].select("table tbody tr")]
+    rows = pages["book/scoreboard.html"].select("table.scoreboard tbody tr")
+    listed = [row.td.p.get_text(strip=True) for row in rows]
     assert sorted(listed) == sorted(claim.claim for claim in claims)
 
 
