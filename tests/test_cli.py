@@ -206,3 +206,16 @@ def test_the_package_is_a_command():
     )
     for option in ["--scale", "--device", "--jobs", "--backend", "--address", "--seeds", "--fresh", "--dry-run"]:
         assert option in shown.stdout
+
+
+def test_run_takes_only_the_tables_that_are_named(output):
+    assert output("run", "sprint", "--table", "shoes", "--dry-run") == [
+        "sprint shoes (check): 0 rows recorded, 4 to train (? on one core)"
+    ]
+    both = output("run", "sprint", "--table", "shoes", "--table", "strides", "--dry-run")
+    assert [line.split()[1] for line in both] == ["strides", "shoes"]
+
+
+def test_an_unknown_table_is_named_with_those_there_are(error):
+    said = error("run", "sprint", "--table", "hats", "--dry-run")
+    assert said == "workedpapers: error: --table hats: sprint has the tables strides, shoes, far, torn"

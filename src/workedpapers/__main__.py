@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="train the rows of a chapter that are missing, and show its tables")
     run.set_defaults(command=_run)
     run.add_argument("chapter", choices=_chapters(), metavar="CHAPTER", help="one of: %(choices)s")
+    run.add_argument("--table", action="append", metavar="NAME", help="only this table; may be given again")
     run.add_argument("--scale", default="check", help="check (seconds), book or paper; default: %(default)s")
     run.add_argument("--device", metavar="NAME", help="such as cpu or cuda; default: the best there is")
     run.add_argument("--jobs", type=int, metavar="N", help="trainings at once; default: one a core, one on a GPU")
@@ -95,6 +96,9 @@ def _list(options: argparse.Namespace) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     tables = _tables(options.chapter)
+    if unknown := sorted(set(options.table or ()) - tables.keys()):
+        raise ValueError(f"--table {unknown[0]}: {options.chapter} has the tables {', '.join(tables)}")
+    tables = {name: table for name, table in tables.items() if name in (options.table or tables)}
     tables = {name: table for name, table in tables.items() if options.scale in table.grid} or tables
     for name, table in tables.items():
         rows = recorded(table, options.scale, options.seeds)
