@@ -696,8 +696,8 @@ check(
 #
 # Here is the string of section 1 with less tidy vectors: each letter and each digit has a random vector of 24 units,
 # and reading `c9` leaves the ReLU of their sum. The three vectors are not orthogonal any more, so a query for one
-# letter wakes the others a little. The left panel shows the attention score of (FW.3) on each stored pair, the right
-# panel how well what comes back matches each of the three digits. (The random seed is picked so that nothing goes wrong
+# letter wakes the others a little. The upper panel shows the attention score of (FW.3) on each stored pair, the lower
+# one how well what comes back matches each of the three digits. (The random seed is picked so that nothing goes wrong
 # at decay 1.)
 #
 # Lower the decay for each letter. When does a wrong digit win, and which? Then change the rate, and see what it leaves
@@ -955,8 +955,8 @@ print(f"cross-entropy of the plateau at four pairs: {closed:.3f} nats")
 # %% [markdown]
 # ### The paper's table, run again
 #
-# **Within 20,000 updates fast weights solve the task at 50 units, where the LSTM is still an order of magnitude behind
-# and the IRNN has learned nothing. But the LSTM with 20 units, which fails in the paper, learns here.**
+# **Within 20,000 updates fast weights solve the task at 50 units, where the LSTM is still far behind and the IRNN
+# has learned nothing. But the LSTM with 20 units, which fails in the paper, learns here.**
 #
 # Two CPU cores recorded these rows: batches of 128, Adam, gradients clipped at norm 5, at most 20,000 updates a run,
 # five seeds (three at 100 units). The paper trains for up to 700,000 updates. Each model got one search over four
@@ -992,9 +992,9 @@ control[["test_error", "redrawn_error"]].mean().round(1).reset_index()
 
 # %% [markdown]
 # The IRNN's errors stay where they were: it binds nothing, at either size. Fast weights and the LSTM come close to 67.5%:
-# they bind. How fast do they get there? A step of fast weights costs more than one of `torch.nn.LSTM`, whose loop runs in
-# compiled code; so here are the curves against updates, and against the time of an update measured in one process, models
-# in turn.
+# they bind. How fast do they get there? An update with fast weights takes about as long as one with
+# `torch.nn.LSTM`, whose loop runs in compiled code. Here are the curves against updates, and against the time of an update
+# as measured in one process, models in turn.
 
 # %% mystnb={"image": {"alt": "Two panels of validation error at 50 units, against thousand updates and against seconds. The IRNN stays on the dotted plateau at 61.65 percent. Fast weights fall first, to below one percent; the LSTM leaves the plateau later and ends near eight percent."}} tags=["hide-input"]
 speed = sweep(experiment.SPEED, "book", device="cpu").set_index("hidden_size")
@@ -1038,11 +1038,11 @@ experiment.race(conventions, ["write", "norm_preliminary"])
 # %% [markdown]
 # Layer norm on $h_0$ is not a detail. It makes the preliminary rule the fastest of all and slows down the two rules that
 # write outputs. The paper's own form, *after* without it, comes second; *delayed* trails, since it cannot see the step
-# before. All arms use the learning rate that was searched for the paper's form, which favours that form, and three seeds;
+# before. All arms use the learning rate that was searched for the paper's form, which favours that form;
 # the order of the first two may change with a search for each.
 #
 #
-# **Is one inner step enough?** The same race for the two best rules, with zero to three inner steps. Zero steps remove the
+# **Is one inner step enough?** The same race for the two best rules, with zero to three inner steps and three seeds. Zero steps remove the
 # memory. For the paper's form they remove the layer norm with it; for the preliminary rule with layer norm on $h_0$ they
 # leave a network that is the same but for the memory: that arm is the control.
 
@@ -1056,7 +1056,7 @@ experiment.race(steps, ["write", "norm_preliminary", "inner_steps"])
 # enough, it learns sooner than two or three within this cap, for either rule. The paper reports that more inner steps behave alike; that may well be
 # so at the end of its longer runs, or with a learning rate of their own, neither of which is tested here.
 #
-# **How many pairs do 50 units learn within 10,000 updates?** The paper's form, 50 units; this measures how fast it learns, not what it could hold.
+# **How many pairs do 50 units learn within 10,000 updates?** The paper's form, 50 units; three seeds; this measures how fast it learns, not what it could hold.
 
 # %%
 more = sweep(experiment.PAIRS, "book", device="cpu")

@@ -224,7 +224,6 @@ TABLE_WIDE = _experiment(
 )
 #: What the fast matrix holds, and whether h_0 is normalised: updates until 1% error.
 CONVENTIONS = _experiment(
-    seeds=3,
     book=[replace(_race, write=write, norm_preliminary=norm) for write, norm in product(WRITES, (False, True))],
 )
 #: How often a step reads its memory, for the two best conventions.
