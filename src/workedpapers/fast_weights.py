@@ -72,7 +72,7 @@ def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
 class FastWeights(nn.Module):
     """A ReLU recurrent layer with a fast weight matrix A that decays and learns at every step.
 
-    One step, with N the layer norm, N₀ = N if `norm_preliminary` else the identity (eqs. (FW.1), (FW.5)):
+    One step, with N the layer norm, N₀ = N if `norm_preliminary` else the identity (eqs. (FW.1), (FW.4), (FW.5)):
 
         z   = weight_hh h + weight_ih x + bias
         h_0 = relu(N₀(z));  h_s = relu(N(z + A h_{s−1})),  s = 1 … inner_steps;  h = the last h_s
