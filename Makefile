@@ -38,7 +38,7 @@ help:
 
 book: .venv/installed
 	@mkdir -p _build
-	@$(BIN)/jupyter-book build . -W -n --keep-going > _build/book.log 2>&1 || { cat _build/book.log; exit 1; }
+	@$(BIN)/jupyter-book build . --all -W -n --keep-going > _build/book.log 2>&1 || { cat _build/book.log; exit 1; }
 	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html"
 
 test: .venv/installed
