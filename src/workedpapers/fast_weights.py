@@ -45,7 +45,7 @@ def fast_matrix(hidden: Tensor, decay: float, rate: float) -> Tensor:
     """
     _check_rates(decay, rate)
     _check_tensor("hidden", hidden, ("time", "H"))
-    return hidden.T @ (_weights(hidden, decay, rate).unsqueeze(1) * hidden)
+    return hidden.T @ (_weights(len(hidden), decay, rate, hidden).unsqueeze(1) * hidden)
 
 
 def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
@@ -66,7 +66,7 @@ def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
     _check_tensor("past", past, ("batch", "time", "H"))
     _check_tensor("query", query, (past.shape[0], past.shape[2]))
     vectors = past.transpose(0, 1)
-    return _attend(vectors, query, _weights(vectors, decay, rate))
+    return _attend(vectors, query, _weights(len(vectors), decay, rate, vectors))
 
 
 class FastWeights(nn.Module):
@@ -218,13 +218,13 @@ class _VectorMemory:
     def __init__(self, start: Tensor, room: int, decay: float, rate: float) -> None:
         self.vectors = start.transpose(0, 1)  # (written, batch, H)
         # Weights of the longest past of this call; a shorter past takes the last ones.
-        self.weights = _weights(start.new_empty(start.shape[1] + room, 0), decay, rate)
+        self.weights = _weights(start.shape[1] + room, decay, rate, start)
 
     def write(self, vector: Tensor) -> None:
         self.vectors = torch.cat((self.vectors, vector.unsqueeze(0)))
 
     def read(self, query: Tensor) -> Tensor:
-        return _attend(self.vectors, query, self.weights[self.weights.shape[0] - self.vectors.shape[0] :])
+        return _attend(self.vectors, query, self.weights[len(self.weights) - len(self.vectors) :])
 
     def state(self) -> Tensor:
         return self.vectors.transpose(0, 1)
@@ -247,10 +247,10 @@ class _MatrixMemory:
         return self.matrix
 
 
-def _weights(past: Tensor, decay: float, rate: float) -> Tensor:
-    """rate · decay^age for vectors past (time, …) in the order of writing; the newest has age 0."""
-    age = torch.arange(past.shape[0] - 1, -1, -1, device=past.device, dtype=past.dtype)
-    return rate * torch.as_tensor(decay, dtype=past.dtype, device=past.device) ** age
+def _weights(time: int, decay: float, rate: float, like: Tensor) -> Tensor:
+    """rate · decay^age of `time` vectors in the order of writing; the newest has age 0."""
+    age = torch.arange(time - 1, -1, -1, device=like.device, dtype=like.dtype)
+    return rate * torch.as_tensor(decay, dtype=like.dtype, device=like.device) ** age
 
 
 def _attend(vectors: Tensor, query: Tensor, weights: Tensor) -> Tensor:

@@ -186,7 +186,7 @@ def _entry(base: Retrieval, model: str, size: int) -> Retrieval:
 #: What `SEARCH` chose: the lowest validation error.
 LEARNING_RATES = {"irnn": 1e-3, "lstm": 2e-3, "fast_weights": 1e-3}
 
-_check = Retrieval(hidden_size=20, pairs=2, updates=200, evaluate_every=100)
+_check = Retrieval(hidden_size=20, pairs=2, updates=60, evaluate_every=30)
 _paper = Retrieval(updates=700_000, evaluate_every=5_000)
 _race = Retrieval(updates=10_000, target_error=1.0, evaluate_every=250)
 
