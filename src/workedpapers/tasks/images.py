@@ -1,6 +1,6 @@
-"""MNIST and Fashion-MNIST, from the IDX files in which they were published.
+"""MNIST and Fashion-MNIST, from the IDX files in which they were published, and the small digits of scikit-learn.
 
-Each file is taken from `$WORKEDPAPERS_DATA/<name>/`, else from the user's cache, else downloaded into that cache.
+The small digits need no file. Each file of the others is taken from `$WORKEDPAPERS_DATA/<name>/`, else from the user's cache, else downloaded into that cache.
 What decides is the SHA-256 of the uncompressed bytes, so a file may have been compressed anew.
 """
 
@@ -105,6 +105,24 @@ def fashion_mnist(split: str = "train") -> Images:
     Args and errors as for `mnist`.
     """
     return load(FASHION_MNIST, split)
+
+
+def digits(split: str = "train") -> Images:
+    """Handwritten digits, 8×8, that come with scikit-learn (Alpaydin and Kaynak 1998): no download.
+
+    The last 397 are for testing; they were written by other people than the first 1,400.
+
+    Args: split: "train" (1,400 images) or "test" (397).
+    Raises: ValueError: an unknown split.
+    """
+    from sklearn.datasets import load_digits  # slow to import
+
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    part = slice(1400) if split == "train" else slice(1400, None)
+    found = load_digits()
+    intensities = torch.from_numpy(found.images[part] * (255 / 16)).to(torch.uint8)  # 17 grey levels
+    return Images(intensities, torch.from_numpy(found.target[part]).long())
 
 
 def load(data_set: DataSet, split: str = "train") -> Images:
