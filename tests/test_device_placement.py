@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from workedpapers.batch_norm import BatchNorm, batch_norm, batch_norm_backward, combine_statistics, fold
 from workedpapers.experiments.fast_weights import Retrieval, RetrievalNetwork
 from workedpapers.fast_weights import FastWeights, attend, fast_matrix
 
@@ -42,6 +43,15 @@ def run_network(model):
     return network(torch.zeros(2, 11, dtype=torch.int64, device="meta"))
 
 
+def run_norm(training, **options):
+    norm = BatchNorm(3, **options).to("meta").train(training)
+    return norm(meta(4, 3)).sum() + norm(meta(4, 3, 2, 5)).sum()
+
+
+def run_fold(layer, *sizes):
+    return fold(layer.to("meta"), BatchNorm(6).to("meta").eval())(meta(*sizes))
+
+
 METHODS = {
     **{
         f"FastWeights {write} {form}": lambda write=write, form=form: run_layer(write, form)
@@ -53,6 +63,17 @@ METHODS = {
     "RetrievalNetwork fast_weights": lambda: run_network("fast_weights"),
     "RetrievalNetwork lstm": lambda: run_network("lstm"),
     "RetrievalNetwork irnn": lambda: run_network("irnn"),
+    "BatchNorm in training": lambda: run_norm(True),
+    "BatchNorm in evaluation": lambda: run_norm(False),
+    "BatchNorm without parameters": lambda: run_norm(True, affine=False),
+    "BatchNorm without running statistics": lambda: run_norm(False, track_running_stats=False),
+    "batch_norm": lambda: batch_norm(meta(4, 3, 5), meta(3), meta(3)),
+    "batch_norm_backward": lambda: torch.cat(
+        [gradient.flatten() for gradient in batch_norm_backward(meta(4, 3, 5), meta(4, 3, 5), meta(3))]
+    ),
+    "fold Linear": lambda: run_fold(torch.nn.Linear(4, 6), 2, 4),
+    "fold Conv2d": lambda: run_fold(torch.nn.Conv2d(4, 6, 3, bias=False), 2, 4, 5, 5),
+    "combine_statistics": lambda: torch.cat(combine_statistics(meta(2), meta(2, 3), meta(2, 3))),
 }
 
 

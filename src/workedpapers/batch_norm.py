@@ -34,7 +34,8 @@ def batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
         RuntimeError: weight or bias of another size, dtype or device; NotImplementedError for x not floating point.
     """
     _check(x, eps, weight=weight, bias=bias)
-    return _forward(x, *_parameters(x, weight, bias), eps)[0]
+    y: Tensor = _BatchNorm.apply(x, *_parameters(x, weight, bias), eps)[0]  # type: ignore[no-untyped-call]
+    return y
 
 
 def batch_norm_backward(
@@ -143,7 +144,8 @@ class BatchNorm(nn.Module):
             scale = weight * torch.rsqrt(_widen(self.running_var) + self.eps)
             centered = _widen(input) - _spread(self.running_mean, input)  # a·x + b cancels where the mean is large
             return torch.addcmul(_spread(bias, input), centered, _spread(scale, input)).to(input.dtype)
-        output, shift, offset, var = _forward(input, weight, bias, self.eps)
+        output: Tensor
+        output, shift, offset, var = _BatchNorm.apply(input, weight, bias, self.eps)  # type: ignore[no-untyped-call]
         if self.training and self.track_running_stats:
             self._track(shift + offset, var, _count(input))
         return output
@@ -338,11 +340,6 @@ class _BatchNorm(torch.autograd.Function):
         return *_gradients(grad_output, x, weight, _Statistics(*statistics), ctx.eps, _count(x)), None
 
 
-def _forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    output: tuple[Tensor, Tensor, Tensor, Tensor] = _BatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
-    return output
-
-
 class _SyncBatchNorm(torch.autograd.Function):
     """As `_BatchNorm`, with the statistics and the two sums of the backward pass taken over all processes."""
 
@@ -372,7 +369,7 @@ class _SyncBatchNorm(torch.autograd.Function):
         x, weight, *statistics = ctx.saved_tensors
 
         def everyone(own: Tensor) -> Tensor:
-            total = own.double()
+            total = own.to(torch.float64, copy=True)
             dist.all_reduce(total, group=ctx.group)
             return total.to(own.dtype)
 
@@ -494,13 +491,13 @@ def _check(x: Tensor, eps: float, training: bool = True, **per_channel: Tensor |
         raise ValueError(f"expected an input of shape (N, C) or (N, C, *sites), got {tuple(x.shape)}")
     if training:
         _check_count(x, _count(x))
-    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        raise NotImplementedError(f"batch_norm is not implemented for {x.dtype}: expected a floating-point input")
-    for name, tensor in per_channel.items():
-        if tensor is None:
-            continue
+    given = {name: tensor for name, tensor in per_channel.items() if tensor is not None}
+    for name, tensor in given.items():
         if tensor.shape != x.shape[1:2]:
             raise RuntimeError(f"{name} has shape {tuple(tensor.shape)}, expected ({x.shape[1]},): one value a channel")
+    if x.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        raise NotImplementedError(f"batch_norm is not implemented for {x.dtype}: expected a floating-point input")
+    for name, tensor in given.items():
         if tensor.device != x.device:
             raise RuntimeError(f"{name} is on {tensor.device}, the input on {x.device}")
         if tensor.dtype not in (x.dtype, torch.promote_types(x.dtype, torch.float32)):

@@ -9,7 +9,7 @@ The convolutional network stands in for the paper's Inception.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import pairwise, product
 
 import pandas as pd
 import torch
@@ -18,6 +18,8 @@ from torch.nn import functional as F
 
 from workedpapers.batch_norm import BatchNorm, batch_norm, population_statistics
 from workedpapers.lab import Claim, Experiment, missing, progress, sweep
+from workedpapers.lab.scoreboard import Verdict
+from workedpapers.lab.timing import interleaved
 from workedpapers.tasks import images
 
 DATA = {"mnist": images.mnist, "fashion-mnist": images.fashion_mnist, "digits": images.digits}
@@ -41,6 +43,7 @@ class Training:
         ghost_size: normalise groups of so many images each by themselves; 0 for the whole batch.
         momentum: of the running statistics.
         learning_rate: of gradient descent.
+        decay: whether the rate falls to zero, linearly over the updates; else it is constant.
         updates, evaluate_every: how many updates, and how many between evaluations.
         train_size: the first so many training images are trained on; the rest, if any, are for validation.
         order: "shuffled", or "sorted": every batch from one class.
@@ -58,6 +61,7 @@ class Training:
     ghost_size: int = 0
     momentum: float = 0.1
     learning_rate: float = 0.1
+    decay: bool = False
     updates: int = 10_000
     evaluate_every: int = 1_000
     train_size: int = 60_000
@@ -74,7 +78,8 @@ class Ghost(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise group by group in training."""
-        return torch.cat([self.norm(part) for part in x.split(self.size)]) if self.training else self.norm(x)
+        parts = torch.split(x, self.size) if self.training else (x,)
+        return torch.cat([self.norm(part) for part in parts])
 
 
 class Noise(nn.Module):
@@ -109,7 +114,7 @@ def build(config: Training, pixels: int) -> nn.Sequential:
     if config.network == "mlp":
         sizes = [pixels] + config.depth * [100]
         layers.append(nn.Flatten())
-        hidden: list[nn.Module] = [nn.Linear(a, b, bias=config.norm == "none") for a, b in zip(sizes, sizes[1:])]
+        hidden: list[nn.Module] = [nn.Linear(a, b, bias=config.norm == "none") for a, b in pairwise(sizes)]
         head = nn.Linear(sizes[-1], 10)
         for layer in (*hidden, head):
             nn.init.normal_(layer.weight, std=0.1)  # type: ignore[arg-type]
@@ -117,7 +122,7 @@ def build(config: Training, pixels: int) -> nn.Sequential:
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     else:
         maps = (1, 16, 32, 64)
-        hidden = [nn.Conv2d(a, b, 3, 2, 1, bias=config.norm == "none") for a, b in zip(maps, maps[1:])]
+        hidden = [nn.Conv2d(a, b, 3, 2, 1, bias=config.norm == "none") for a, b in pairwise(maps)]
         head = nn.Linear(64, 10)
     for layer in hidden:
         norm = _norm(config, len(layer.weight))  # type: ignore[arg-type]
@@ -155,15 +160,15 @@ class Split:
             rows = torch.randperm(len(labels), generator=generator)
             if order == "sorted":
                 classes = [rows[labels[rows] == label] for label in range(10)]
-                parts = [part for rows in classes for part in rows.split(size) if len(part) == size]
+                parts = [part for rows in classes for part in torch.split(rows, size) if len(part) == size]
                 parts = [parts[i] for i in torch.randperm(len(parts), generator=generator)]
             else:
-                parts = list(rows[: len(rows) // size * size].split(size))
+                parts = list(torch.split(rows[: len(rows) // size * size], size))
             for part in parts:
                 part = part.to(self.labels.device)
                 yield self.images[part], self.labels[part]
 
-    def cut(self, rows: slice) -> "Split":
+    def cut(self, rows: slice | Tensor) -> "Split":
         """Some of the images."""
         part = object.__new__(Split)
         part.images, part.labels = self.images[rows], self.labels[rows]
@@ -173,7 +178,7 @@ class Split:
 def error(model: nn.Module, split: Split) -> tuple[float, float]:
     """Error in percent and cross-entropy in nats, in the mode in which the model is."""
     with torch.no_grad():
-        logits = torch.cat([model(part) for part in split.images.split(1000)])
+        logits = torch.cat([model(part) for part in torch.split(split.images, 1000)])
         wrong = int((logits.argmax(1) != split.labels).sum())
         return 100 * wrong / len(logits), float(F.cross_entropy(logits, split.labels))
 
@@ -183,7 +188,7 @@ def batch_statistics_error(model: nn.Module, split: Split, size: int) -> float:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()
     with torch.no_grad():
-        parts = [part for part in split.images.split(size) if len(part) == size]
+        parts = [part for part in torch.split(split.images, size) if len(part) == size]
         labels = split.labels[: size * len(parts)]
         wrong = int((torch.cat([model(part) for part in parts]).argmax(1) != labels).sum())
     model.load_state_dict(before)
@@ -203,6 +208,8 @@ class Run:
         self.model = build(config, whole.images[0].numel()).to(device)
         self.batches = self.train.batches(config.batch_size, torch.Generator().manual_seed(seed), config.order)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.learning_rate)
+        fall = 1 / config.updates if config.decay else 0.0
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda done: 1 - fall * done)
 
     def update(self) -> float:
         """One step; returns the loss before it."""
@@ -211,6 +218,7 @@ class Run:
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+        self.schedule.step()
         return loss.item()
 
     def recompute_statistics(self, split: Split, batches: int = 100) -> None:
@@ -349,9 +357,9 @@ def look(config: Landscape, seed: int, device: torch.device) -> dict[str, object
     Every measurement uses one training batch, and the same noise for all evaluations.
 
     Returns: curves over `curve_updates`: `loss`; `loss_low` and `loss_high`, the extremes at the `STEPS`;
-        `gradient_change`, the largest ‖∇L(θ − ηg) − g‖ / ‖g‖ there; `layer_change`, ‖G − G'‖ / ‖G‖ for the gradient G of
-        the last hidden layer's weights before and G' after the layers below are updated (Santurkar et al. 2018, their
-        definition of internal covariate shift); `drift`, how far the mean input of its units moves in one update, in
+        `gradient_change`, the largest ‖∇L(θ − ηg) − g‖ / ‖g‖ there; `layer_change`, ‖G − G'‖ / ‖G‖ for the gradient G
+        of the last hidden layer's weights before, and G' after the layers below are updated (how Santurkar et al. 2018
+        define internal covariate shift); `drift`, how far the mean input of its units moves in one update, in
         standard deviations, averaged over the units. At the end `test_error`.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -421,15 +429,68 @@ def _measure(run: Run, learning_rate: float, observed: list[Tensor]) -> tuple[fl
     return loss, min(losses), max(losses), max(changes), layer_change, drift
 
 
+@dataclass(frozen=True)
+class Cost:
+    """What to time: an input of `batch_size` images of `side` × `side` sites; with side 0, of plain features.
+
+    With `compiled`, the readable formula under torch.compile, too, which needs a compiler.
+    """
+
+    batch_size: int = 32
+    channels: int = 64
+    side: int = 32
+    compiled: bool = True
+    repeats: int = 30
+
+
+def readable(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The formula of the paper as one would write it, for autograd to differentiate."""
+    axes = [0, *range(2, x.dim())]
+    mean = x.mean(axes, keepdim=True)
+    var = ((x - mean) ** 2).mean(axes, keepdim=True)
+    x_hat = (x - mean) / torch.sqrt(var + 1e-5)
+    shape = (1, -1, *[1] * (x.dim() - 2))
+    return weight.view(shape) * x_hat + bias.view(shape)
+
+
+def measure(config: Cost, seed: int, device: torch.device) -> dict[str, object]:
+    """Time forward and backward passes, each rival in turn with torch's kernel, on one thread.
+
+    Returns: `ours_ratio`, `readable_ratio` and, if asked for, `compiled_ratio`: the rival's time over that of
+        `torch.nn.functional.batch_norm`, medians over the rounds.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sites = (config.side, config.side) if config.side else ()
+    x, grad_output = torch.randn(2, config.batch_size, config.channels, *sites, generator=generator).to(device)
+    leaves = [x.requires_grad_(), *torch.ones(2, config.channels, device=device).requires_grad_()]
+
+    def step(layer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(layer(*leaves), leaves, grad_output)
+
+    def torchs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return F.batch_norm(x, None, None, weight, bias, training=True)
+
+    rivals: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"ours": batch_norm, "readable": readable}
+    if config.compiled:
+        rivals["compiled"] = torch.compile(readable)
+    ratios: dict[str, object] = {}
+    for name, rival in rivals.items():
+        timed = interleaved({"rival": step(rival), "torch": step(torchs)}, config.repeats)
+        ratios[f"{name}_ratio"] = timed["torch"].ratio
+    return ratios
+
+
 def _trainings(seeds: Sequence[int] = range(5), **grid: Sequence[Training]) -> Experiment[Training]:
-    return Experiment("batch_norm", Training, train, grid, {scale: seeds for scale in grid})
+    return Experiment("batch_norm", Training, train, grid, dict.fromkeys(grid, seeds))
 
 
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0)
 _search = range(100, 101)  # a seed that no other table uses
 
 _figure = Training(binary=True, updates=50_000)
-_cnn = Training(network="cnn", activation="relu", norm="none", batch_size=32, updates=6_000, evaluate_every=250)
+_cnn = Training(
+    network="cnn", activation="relu", norm="none", batch_size=32, decay=True, updates=6_000, evaluate_every=250
+)
 _check = Training("digits", updates=40, evaluate_every=20, batch_size=20, learning_rate=0.5, train_size=1_300)
 
 #: Seconds each: every norm, both networks, both positions, both orders once.
@@ -457,13 +518,13 @@ SEARCH_CNN = _trainings(
     _search,
     book=[
         replace(_cnn, activation=activation, learning_rate=rate, train_size=50_000, evaluate_every=1_000)
-        for activation, rates in (("relu", (0.03, 0.1, 0.3, 1.0)), ("sigmoid", (0.3, 1.0, 3.0, 10.0)))
+        for activation, rates in (("relu", (0.1, 0.3, 1.0, 3.0)), ("sigmoid", (0.3, 1.0, 3.0, 10.0)))
         for rate in rates
     ],
 )
 #: What the searches chose: lowest validation error.
 BEST_RATES = {"none": 3.0, "batch": 1.0}
-CNN_RATES = {"relu": 0.3, "sigmoid": 3.0}
+CNN_RATES = {"relu": 1.0, "sigmoid": 0.3}
 
 #: The paper's figure 1, at the best rate of each arm.
 FIGURE = _trainings(
@@ -475,16 +536,19 @@ FIGURE_LOW = _trainings(range(3), book=[replace(_figure, norm=norm, learning_rat
 STEPS_TABLE = _trainings(
     book=[
         *(replace(_cnn, learning_rate=factor * CNN_RATES["relu"]) for factor in (1, 5)),
-        *(replace(_cnn, norm="batch", learning_rate=factor * CNN_RATES["relu"]) for factor in (1, 5, 30)),
+        *(
+            replace(_cnn, norm="batch", learning_rate=factor * CNN_RATES["relu"], population=True)
+            for factor in (1, 5, 30)
+        ),
         replace(_cnn, activation="sigmoid", learning_rate=CNN_RATES["sigmoid"]),
-        replace(_cnn, activation="sigmoid", norm="batch", learning_rate=5 * CNN_RATES["relu"]),
+        replace(_cnn, activation="sigmoid", norm="batch", learning_rate=5 * CNN_RATES["relu"], population=True),
     ],
 )
 #: Which rates leave a network that has learned something after 1,000 updates.
 RANGE = _trainings(
     range(3),
     book=[
-        replace(_cnn, norm=norm, learning_rate=rate, updates=1_000, evaluate_every=1_000)
+        replace(_cnn, norm=norm, learning_rate=rate, decay=False, updates=1_000, evaluate_every=1_000)
         for norm, rate in product(("none", "batch"), (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0))
     ],
 )
@@ -513,10 +577,10 @@ SEARCH_SIZES = _trainings(
     _search,
     book=[
         replace(_cnn, norm=norm, learning_rate=rate, updates=625, evaluate_every=625, train_size=20_000)
-        for norm, rate in product(("batch", "group"), (0.1, 0.3, 1.0, 3.0))
+        for norm, rate in product(("batch", "group"), RATES)
     ],
 )
-SIZES_RATES = {"batch": 1.0, "group": 0.3}
+SIZES_RATES = {"batch": 3.0, "group": 1.0}
 BATCH_SIZES = _trainings(
     range(3),
     book=[
@@ -591,7 +655,19 @@ LANDSCAPE = Experiment(
     {"check": range(1), "book": range(5)},
 )
 
-EXPERIMENTS: dict[str, Experiment[Training] | Experiment[Domain] | Experiment[Landscape]] = {
+#: Time of a forward and a backward pass beside torch's kernel.
+COST = Experiment(
+    "batch_norm_cost",
+    Cost,
+    measure,
+    {
+        "check": [Cost(4, 3, 5, compiled=False, repeats=2)],
+        "book": [Cost(60, 100, 0), Cost(256, 1024, 0), Cost(32, 64, 32), Cost(64, 128, 16), Cost(64, 16, 64)],
+    },
+    {"check": range(1), "book": range(1)},
+)
+
+EXPERIMENTS: dict[str, Experiment[Training] | Experiment[Domain] | Experiment[Landscape] | Experiment[Cost]] = {
     "check": CHECK,
     "search": SEARCH,
     "search_cnn": SEARCH_CNN,
@@ -608,8 +684,98 @@ EXPERIMENTS: dict[str, Experiment[Training] | Experiment[Domain] | Experiment[La
     "statistics": STATISTICS,
     "domain": DOMAIN,
     "landscape": LANDSCAPE,
+    "cost": COST,
+}
+
+
+ARMS = {  # rows of the table of steps: activation, norm, rate as a multiple of the baseline's
+    "no norm": ("relu", "none", 1),
+    "no norm, ×5": ("relu", "none", 5),
+    "batch norm, ×1": ("relu", "batch", 1),
+    "batch norm, ×5": ("relu", "batch", 5),
+    "batch norm, ×30": ("relu", "batch", 30),
+    "sigmoid, no norm": ("sigmoid", "none", 0.3),
+    "sigmoid, batch norm, ×5": ("sigmoid", "batch", 5),
+}
+
+
+def steps_table() -> pd.DataFrame:
+    """The runs of `STEPS_TABLE` beside the baseline's run with the same seed.
+
+    Runs with batch normalisation are judged with population statistics, as in the paper.
+
+    Returns: one row a run: `arm`; `seed`; `best`, its best accuracy (%); `gain`, that less the baseline's; `share`, the
+        updates until it has the baseline's best accuracy over those that the baseline needs, infinity if it never has.
+    """
+    rows = sweep(STEPS_TABLE, "book", device="cpu")
+    arms = {(activation, norm, rate * CNN_RATES["relu"]): arm for arm, (activation, norm, rate) in ARMS.items()}
+    runs: dict[tuple[str, int], tuple[list[int], list[float]]] = {}
+    for row in rows.to_dict("records"):
+        errors = row["curve_population" if row["norm"] == "batch" else "curve_error"]
+        arm = arms[row["activation"], row["norm"], row["learning_rate"]]
+        runs[arm, row["seed"]] = row["curve_updates"], [100 - error for error in errors]
+
+    def until(arm: str, seed: int, goal: float) -> float:
+        pairs = zip(*runs[arm, seed], strict=True)
+        return next((update for update, accuracy in pairs if accuracy >= goal), math.inf)
+
+    table = []
+    for arm, seed in runs:
+        goal = max(runs["no norm", seed][1])
+        best = max(runs[arm, seed][1], default=math.nan)  # a run that diverged at once has no evaluation
+        share = until(arm, seed, goal) / until("no norm", seed, goal)
+        table.append({"arm": arm, "seed": seed, "best": best, "gain": best - goal, "share": share})
+    return pd.DataFrame(table)
+
+
+def best_rate(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The rows of each arm at the learning rate that has the lowest mean validation error; ties go to the lower rate.
+
+    Args:
+        rows: of `DEPTH`, `POSITION` or `GHOST`.
+        by: the columns that tell the arms apart.
+    """
+    means = rows.groupby([*by, "learning_rate"], sort=False)["validation_error"].mean()
+    best = means.groupby(by, sort=False).idxmin().tolist()
+    return rows.set_index([*by, "learning_rate"]).loc[best].reset_index()
+
+
+PAPER_STEPS = {  # the paper's table beside figure 3: millions of updates until 72.2%, best accuracy (%)
+    "no norm": (31.0, 72.2),
+    "batch norm, ×1": (13.3, 72.7),
+    "batch norm, ×5": (2.1, 73.0),
+    "batch norm, ×30": (2.7, 74.8),
 }
 
 
 def scoreboard() -> list[Claim]:
-    return []
+    """The paper's table of steps, relative to its baseline, beside the recorded rows; empty while rows are missing."""
+    if missing(STEPS_TABLE, "book"):
+        return []  # this is asked for when the book is built, which must not start to train
+    table = steps_table()
+    claims = []
+    for arm, (updates, accuracy) in list(PAPER_STEPS.items())[1:]:
+        runs = table[table.arm == arm]
+        share, gain = updates / PAPER_STEPS["no norm"][0], accuracy - PAPER_STEPS["no norm"][1]
+        claims += [
+            _claim(
+                f"{arm}: updates to the baseline's best accuracy, as a share of its own", share, tuple(runs.share), 1
+            ),
+            _claim(f"{arm}: best accuracy, less the baseline's (points)", gain, tuple(runs.gain), 0),
+        ]
+    return claims
+
+
+def _claim(text: str, paper: float, runs: tuple[float, ...], neutral: float) -> Claim:
+    """A claim holds if all runs lie on the paper's side of `neutral`, in part if the mean does, else it fails."""
+    side = [(run - neutral) * (paper - neutral) > 0 for run in runs]
+    mean = sum(runs) / len(runs)
+    verdict: Verdict = (
+        "holds" if all(side) else "holds in part" if (mean - neutral) * (paper - neutral) > 0 else "fails"
+    )
+    cause = (
+        ""
+        if verdict == "holds"
+        else "possible, not tested: three small convolutions on MNIST, not Inception on ImageNet"
+    )
+    return Claim(text, paper, runs, "book", verdict, cause)

@@ -1,7 +1,7 @@
 """MNIST and Fashion-MNIST, from the IDX files in which they were published, and the small digits of scikit-learn.
 
-The small digits need no file. Each file of the others is taken from `$WORKEDPAPERS_DATA/<name>/`, else from the user's cache, else downloaded into that cache.
-What decides is the SHA-256 of the uncompressed bytes, so a file may have been compressed anew.
+Each file of the former two is taken from `$WORKEDPAPERS_DATA/<name>/`, else from the user's cache, else downloaded into
+that cache. What decides is the SHA-256 of the uncompressed bytes, so a file may have been compressed anew.
 """
 
 import gzip
