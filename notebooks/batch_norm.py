@@ -58,6 +58,7 @@ if importlib.util.find_spec("workedpapers") is None:
 # %%
 import inspect
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 
@@ -896,8 +897,8 @@ check(
 )
 
 U = standardise(torch.randn(B, width, generator=generator, dtype=torch.float64))
-W = torch.randn(width, width, generator=generator, dtype=torch.float64) / width**0.5
-jacobian = torch.autograd.functional.jacobian(lambda u: standardise(u @ W.T), U)
+fresh = torch.randn(width, width, generator=generator, dtype=torch.float64) / width**0.5
+jacobian = torch.autograd.functional.jacobian(lambda u: standardise(u @ fresh.T), U)
 singular = torch.linalg.svdvals(jacobian.reshape(B * width, B * width))
 print(f"zeros: {int((singular < 1e-9).sum())} of {B * width}, which is two per feature")
 print(f"the others: {singular[singular > 1e-9].min():.3f} to {singular.max():.2f}")
@@ -1229,11 +1230,7 @@ def describe(batch_size, gamma, beta):
 
 
 explore(
-    draw,
-    alt=describe,
-    batch_size=(2, 4, 8, 32, 256),
-    gamma=(1.0, 0.5, 2.0),
-    beta=(0.0, -1.0, 1.0),
+    draw, alt=describe, batch_size=(2, 4, 8, 32, 256), gamma=(1.0, 2.0), beta=(0.0, 1.0)
 )
 
 # %% [markdown]
@@ -1323,3 +1320,521 @@ def describe(update, activation):
 
 
 explore(draw, alt=describe, update=STOPS, activation=("sigmoid", "relu"))
+
+# %% [markdown]
+# ## 15. Errata and conventions
+#
+# **Twelve statements that are in print or in use and do not hold, each shown to differ.**
+#
+# *"This is called whitening."* A public summary of the paper says so of the layer itself. Section 8: the covariance of what
+# leaves it is the matrix of correlations, not
+#
+# $$ \operatorname{Cov}[\hat x] = I \tag{BN.E1} $$
+
+# %%
+refute(
+    "BN.E1", z_hat.T @ z_hat / 50, torch.eye(features).double(), "correlations remain"
+)
+
+# %% [markdown]
+# *"$\gamma$ and $\beta$ are learned per layer."* They are learned per feature, and per feature map in a convolution. One pair for
+# a layer of $d$ features would make two numbers of what are $2d$, and (BN.4) could not hold for two features at once:
+#
+# $$ y_{ik} = \gamma\,\hat x_{ik}+\beta \quad\text{with one }\gamma,\beta\text{ for all features }k \tag{BN.E2} $$
+
+# %%
+x = torch.randn(20, 2, dtype=torch.float64) * torch.tensor([1.0, 9.0]) + torch.tensor(
+    [0.0, 50.0]
+)
+x_hat = batch_norm(x, None, None)
+design = torch.stack((x_hat.flatten(), torch.ones(40).double()), 1)
+shared = torch.linalg.lstsq(design, x.flatten()).solution  # the best single pair
+refute(
+    "BN.E2", (design @ shared).view_as(x), x, "no single pair gives two features back"
+)
+
+# %% [markdown]
+# *"The activations become (more or less) Gaussian."* (BN.37): an exponential feature has the kurtosis 9 before and after; a
+# Gaussian one has
+#
+# $$ \operatorname{kurt}[\hat x] = 3 \tag{BN.E3} $$
+
+# %%
+three = torch.tensor(3.0, dtype=torch.float64)
+refute("BN.E3", kurtosis(normalised), three, "an exponential feature stays exponential")
+
+# %% [markdown]
+# *"A 100×100×10 network."* The paper's network on MNIST has *three* hidden layers of 100 units before the ten outputs.
+# Weights and biases of the shorter one:
+#
+# $$ 785\cdot100+101\cdot100+101\cdot10 = 89{,}610 \tag{BN.E4} $$
+
+# %%
+network = experiment.build(experiment.Training(norm="none"), 784)
+parameters = sum(parameter.numel() for parameter in network.parameters())
+refute(
+    "BN.E4", 785 * 100 + 101 * 100 + 101 * 10, parameters, "one hidden layer is missing"
+)
+
+# %% [markdown]
+# *The percentiles.* In the paper's figure 1(b, c) the lines are the 15th, 50th and 85th percentile. The summary calls the
+# upper one the 15th. Percentiles do not decrease:
+#
+# $$ p_{15} > p_{85} \tag{BN.E5} $$
+
+# %%
+row = sweep(experiment.FIGURE, "book", device="cpu").iloc[0]
+refute(
+    "BN.E5",
+    np.array(row.percentile_15),
+    np.array(row.percentile_85),
+    "the 15th is the lower line",
+)
+
+# %% [markdown]
+# *"For a scalar $a$."* The paper's $\mathrm{BN}((aW)u)=\mathrm{BN}(Wu)$ needs $a>0$:
+#
+# $$ \mathrm{BN}\bigl((-W)u\bigr) = \mathrm{BN}(Wu) \tag{BN.E6} $$
+
+# %%
+refute(
+    "BN.E6",
+    batch_norm(u @ -W.T, gamma, beta),
+    batch_norm(u @ W.T, gamma, beta),
+    "a negative factor turns x̂ round",
+)
+
+# %% [markdown]
+# *"The norm of the weights never shrinks."* True for plain gradient descent with $\varepsilon=0$, (BN.30). With
+# $\varepsilon=0.5$, one step against $L=\sum\hat x^2$, which wants small activations, shortens them. In a claim:
+#
+# $$ \lVert w-\eta\nabla L_\varepsilon(w)\rVert \ge \lVert w\rVert \tag{BN.E7} $$
+
+# %%
+w = (0.3 * W[:1]).requires_grad_()
+loss = batch_norm(u @ w.T, None, None, eps=0.5).square().sum()
+stepped = (w - 0.01 * torch.autograd.grad(loss, w)[0]).detach()
+claim = bool(stepped.norm() >= w.norm())
+refute("BN.E7", True, claim, "with ε > 0 the weights can shrink")
+
+# %% [markdown]
+# *"Singular values close to one."* The paper words it as a conjecture. At initialisation it fails even for one linear
+# layer (section 9), where the claim reads
+#
+# $$ s_1=\dots=s_{Bn}=1 \tag{BN.E8} $$
+
+# %%
+refute(
+    "BN.E8", torch.ones_like(singular), singular, "singular values of one linear layer"
+)
+
+# %% [markdown]
+# *The unbiased variance of a convolution.* With $m'=m\,p\,q$, the factor $m'/(m'-1)$ is applied as if sites were independent
+# draws. By (BN.24) the product is still too small:
+#
+# $$ \frac{m'}{m'-1}\,\mathrm E\,[\sigma^2] = \mathrm{Var}[x] \tag{BN.E9} $$
+
+# %%
+corrected = 60 / 59 * expected_variance(2, 30, 3.0, 0.5)
+refute(
+    "BN.E9", corrected, torch.tensor(3.5).double(), "two images of 30 correlated sites"
+)
+
+# %% [markdown]
+# *One pass.* Popular from-scratch layers (labml's annotated batch norm is one) take the variance as the mean of squares minus the squared mean:
+#
+# $$ \sigma^2 = \frac1m\sum_i x_i^2-\mu^2 \quad\text{in float32} \tag{BN.E10} $$
+#
+# In exact arithmetic that is (BN.1). At mean $10^4$ nothing of it is left (section 11).
+
+# %%
+far = 1e4 + torch.randn(4096, generator=torch.Generator().manual_seed(0))
+refute(
+    "BN.E10",
+    (far**2).mean() - far.mean() ** 2,
+    far.var(unbiased=False),
+    "float32, mean 10,000, deviation 1",
+)
+
+# %% [markdown]
+# *A biased running variance.* The same layers put the batch's biased variance into the moving average. That answers (BN.18)
+# with the wrong number; at a batch of two, by a factor of two:
+#
+# $$ r_t = (1-\alpha)\,r_{t-1}+\alpha\,\sigma^2_t \tag{BN.E11} $$
+
+# %%
+r = torch.ones(features, dtype=torch.float64)
+for batch in data[:20]:
+    r = (1 - alpha) * r + alpha * batch.var(0, unbiased=False)
+norm = BatchNorm(features).double()
+for batch in data[:20]:
+    norm(batch)
+refute("BN.E11", r, norm.running_var, "a running average of the biased variance")
+
+# %% [markdown]
+# *"Group norm with one group is layer norm."* For a convolution the *standardised* values are the same. The layers are not:
+# group norm has one $\gamma$ per channel, PyTorch's layer norm one per channel *and site*, so with learned values
+#
+# $$ \mathrm{GN}_{G=1}(x) = \mathrm{LN}(x) \tag{BN.E12} $$
+
+# %%
+picture, per_channel = (
+    torch.randn(2, 3, 4, dtype=torch.float64),
+    torch.tensor([1.0, 2, 3]).double(),
+)
+per_site = per_channel[:, None] * torch.linspace(0.5, 1.5, 4).double()
+group = F.group_norm(picture, 1, per_channel)
+layer = F.layer_norm(picture, (3, 4), per_site)
+refute("BN.E12", group, layer, "layer norm can weigh sites, group norm cannot")
+
+# %% [markdown]
+# Not an error, but a source of many: PyTorch's `momentum` 0.1 is the weight of the *new* batch, TensorFlow's and Keras's 0.99 that of the old
+# average; PyTorch's $\varepsilon$ is $10^{-5}$, Keras's $10^{-3}$.
+
+# %% [markdown]
+# ## 16. Cost
+#
+# **The layer does almost no arithmetic. It costs what it costs to move the data past the processor eight times.**
+#
+# Let the input hold $N$ numbers. The forward pass reads them for the moments, reads them again and writes the output; the backward pass
+# reads input and gradient for the two sums, reads both again and writes one gradient. At four bytes each
+#
+# $$ \underbrace{3}_{\text{forward}}+\underbrace{5}_{\text{backward}} = 8\ \text{passes}, \qquad 32\,N\ \text{bytes} \tag{BN.45} $$
+#
+# against some $7N$ additions and multiplications forward and $9N$ backward: half an operation a byte, where a processor could do ten or more. So fewer
+# passes is all that helps: fusing, as compilers do, or doing without, as folding does. The cell runs the layer on one
+# feature in plain Python, on a memory that counts what is read and written.
+
+
+# %%
+class Memory(list):
+    """A list that counts its reads and writes."""
+
+    passes = 0
+
+    def __getitem__(self, i):
+        Memory.passes += 1
+        return super().__getitem__(i)
+
+    def __setitem__(self, i, value):
+        Memory.passes += 1
+        super().__setitem__(i, value)
+
+
+def run_forward(x, y, size, eps):
+    total = squares = 0.0
+    for i in range(size):
+        value = x[i]
+        total, squares = (
+            total + value,
+            squares + value**2,
+        )  # fine here: the mean is small
+    mean = total / size
+    v = (squares / size - mean**2 + eps) ** -0.5
+    for i in range(size):
+        y[i] = (x[i] - mean) * v
+    return mean, v
+
+
+def run_backward(x, g, d_x, size, mean, v):
+    d_beta = d_gamma = 0.0
+    for i in range(size):
+        slope = g[i]
+        d_beta, d_gamma = d_beta + slope, d_gamma + slope * (x[i] - mean) * v
+    for i in range(size):
+        d_x[i] = v * (g[i] - d_beta / size - (x[i] - mean) * v * d_gamma / size)
+
+
+size = 50
+x, g = torch.randn(2, size, dtype=torch.float64)
+stored, above = Memory(x.tolist()), Memory(g.tolist())
+y, d_x = Memory([0.0] * size), Memory([0.0] * size)
+mean, v = run_forward(stored, y, size, eps)
+forward_passes = Memory.passes / size
+run_backward(stored, above, d_x, size, mean, v)
+check(
+    "BN.45",
+    [forward_passes, Memory.passes / size],
+    [3.0, 8.0],
+    "passes after forward, after both",
+)
+expected = batch_norm_backward(g[:, None], x[:, None], None, eps)[0][:, 0]
+check(
+    "BN.45",
+    torch.tensor(list(d_x), dtype=torch.float64),
+    expected,
+    "and the gradient is right",
+)
+
+# %% [markdown]
+# Between the two passes the layer must keep its input (which the layer below keeps anyway) and a few numbers a channel. The
+# straightforward formula under autograd keeps several more copies:
+
+
+# %%
+def readable(x, weight, bias):
+    mean = x.mean((0, 2, 3), keepdim=True)
+    var = ((x - mean) ** 2).mean((0, 2, 3), keepdim=True)
+    x_hat = (x - mean) / torch.sqrt(var + 1e-5)
+    return weight.view(1, -1, 1, 1) * x_hat + bias.view(1, -1, 1, 1)
+
+
+x = torch.randn(8, 16, 20, 20, requires_grad=True)
+weight, bias = torch.ones(16, requires_grad=True), torch.zeros(16, requires_grad=True)
+for name, layer in (
+    ("torch", lambda: F.batch_norm(x, None, None, weight, bias, training=True)),
+    ("ours", lambda: batch_norm(x, weight, bias)),
+    ("readable formula", lambda: readable(x, weight, bias)),
+):
+    print(f"{name}: keeps {saved_bytes(layer) / x.numel() / 4:.2f} times the input")
+
+# %% [markdown]
+# And by the clock? One process, one thread, forward and backward, each rival in turn with PyTorch's kernel. The bars are
+# times over that of PyTorch's kernel at the same size.
+
+
+# %% [markdown]
+# ## 17. Exercises
+#
+# Each exercise has a stub, a checker and a folded solution. Fill in the stub, run it, then call the checker on it, such as
+# `check_exercise_1(largest_value)`: it prints "right", or raises with what is wrong.
+#
+# **1 (calculation).** One example of a batch of $m$ has the value $z$, all others are zero. Return its standardised value for a
+# given $\varepsilon\ge0$, without building the batch.
+
+
+# %% tags=["exercise-1"]
+def outlier_value(m: int, z: float, eps: float) -> float:
+    raise NotImplementedError
+
+
+# %% tags=["exercise-1-checker"]
+def check_exercise_1(outlier_value):
+    for m, z, eps in product((2, 5, 60), (-3.0, 0.1, 40.0), (0.0, 1e-5, 0.5)):
+        batch = torch.zeros(m, dtype=torch.float64)
+        batch[0] = z
+        deviation = torch.sqrt(batch.var(unbiased=False) + eps)
+        expected = ((batch - batch.mean()) / deviation)[0].item()
+        answer = outlier_value(m, z, eps)
+        assert abs(answer - expected) < 1e-9, (
+            f"m {m}, z {z}, ε {eps}: {answer}, expected {expected}"
+        )
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 1</summary>
+#
+# The mean is $z/m$, so the deviation of the outlier is $z(m-1)/m$; the mean square is $z^2/m$, the variance
+# $z^2/m-z^2/m^2=z^2(m-1)/m^2$. With $\varepsilon=0$ that gives $\pm\sqrt{m-1}$, the bound (BN.5).
+#
+# ```python
+# def outlier_value(m, z, eps):
+#     return z * (m - 1) / m / math.sqrt(z**2 * (m - 1) / m**2 + eps)
+# ```
+#
+# </details>
+#
+# **2 (implementation).** Write the backward pass of *weight-only* fine-tuning: the layer is in evaluation, its statistics are
+# constants. Return the gradients of input, weight and bias. Which terms of (BN.11) are gone?
+
+
+# %% tags=["exercise-2"]
+def frozen_backward(grad_output, x, weight, running_mean, running_var, eps):
+    """grad_output and x (N, C), the others (C,) -> grad_x (N, C), grad_weight (C,), grad_bias (C,)"""
+    raise NotImplementedError
+
+
+# %% tags=["exercise-2-checker"]
+def check_exercise_2(frozen_backward):
+    generator = torch.Generator().manual_seed(1)
+    x, g = torch.randn(2, 9, 4, generator=generator, dtype=torch.float64)
+    weight, bias, mean = torch.randn(3, 4, generator=generator, dtype=torch.float64)
+    var = torch.rand(4, generator=generator, dtype=torch.float64) + 0.1
+    leaves = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
+    y = F.batch_norm(leaves[0], mean, var, leaves[1], leaves[2], False, eps=0.01)
+    expected = torch.autograd.grad(y, leaves, g)
+    answer = frozen_backward(g, x, weight, mean, var, 0.01)
+    for name, a, b in zip(("x", "weight", "bias"), answer, expected, strict=True):
+        assert torch.allclose(a, b), f"the gradient of {name} is wrong"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 2</summary>
+#
+# Both terms that couple the examples are gone: the statistics do not move with $x$. This is why a frozen layer trains well
+# with a batch of one.
+#
+# ```python
+# def frozen_backward(grad_output, x, weight, running_mean, running_var, eps):
+#     invstd = 1 / torch.sqrt(running_var + eps)
+#     x_hat = (x - running_mean) * invstd
+#     return weight * invstd * grad_output, (grad_output * x_hat).sum(0), grad_output.sum(0)
+# ```
+#
+# </details>
+#
+# **3 (variation).** Folding the other way: the layer comes *before* a linear layer, $W(ax+c)+b$, in evaluation. Return weight and bias
+# of the one linear layer that replaces both.
+
+
+# %% tags=["exercise-3"]
+def fold_before(norm, linear):
+    """norm in evaluation, then linear -> weight (out, in) and bias (out,) of one linear layer"""
+    raise NotImplementedError
+
+
+# %% tags=["exercise-3-checker"]
+def check_exercise_3(fold_before):
+    torch.manual_seed(3)
+    norm, linear = BatchNorm(4).double(), nn.Linear(4, 2).double()
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    for _ in range(9):
+        norm(3 + 2 * torch.randn(7, 4, dtype=torch.float64))
+    norm.eval()
+    x = torch.randn(5, 4, dtype=torch.float64)
+    with torch.no_grad():
+        weight, bias = fold_before(norm, linear)
+        assert torch.allclose(F.linear(x, weight, bias), linear(norm(x)))
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 3</summary>
+#
+# $W(a\circ x+c)+b=(W\operatorname{diag}(a))x+(Wc+b)$: columns are scaled now, not rows. For a convolution with zero padding the
+# second term would differ at the border, where fewer inputs contribute their $c$.
+#
+# ```python
+# def fold_before(norm, linear):
+#     a = norm.weight / torch.sqrt(norm.running_var + norm.eps)
+#     c = norm.bias - a * norm.running_mean
+#     return linear.weight * a, linear.weight @ c + linear.bias
+# ```
+#
+# </details>
+#
+# **4 (calculation).** By how much does one step of plain gradient descent change $\lVert w\rVert^2$ when $\varepsilon>0$? Return the change in terms of the
+# rate, $\rho$, $\gamma$, $\partial L/\partial\gamma$ and the length of the gradient of $w$. When do the weights shrink?
+
+
+# %% tags=["exercise-4"]
+def change_of_squared_length(rate, rho, gamma, d_gamma, gradient_length):
+    raise NotImplementedError
+
+
+# %% tags=["exercise-4-checker"]
+def check_exercise_4(change_of_squared_length):
+    for seed, rate, eps in product(range(3), (0.01, 0.5), (0.5, 5.0)):
+        generator = torch.Generator().manual_seed(seed)
+        u, target = torch.randn(2, 20, 4, generator=generator, dtype=torch.float64)
+        w = torch.randn(4, 1, generator=generator, dtype=torch.float64).requires_grad_()
+        gamma = torch.tensor([1.7], dtype=torch.float64, requires_grad=True)
+        x = u @ w
+        y = F.batch_norm(x, None, None, gamma, None, training=True, eps=eps)
+        loss = ((y - target[:, :1]) ** 2).sum()
+        d_w, d_gamma = torch.autograd.grad(loss, (w, gamma))
+        rho = (x.var(unbiased=False) / (x.var(unbiased=False) + eps)).item()
+        expected = ((w - rate * d_w).square().sum() - w.square().sum()).item()
+        answer = change_of_squared_length(
+            rate, rho, 1.7, d_gamma.item(), d_w.norm().item()
+        )
+        assert abs(answer - expected) < 1e-9 * max(1, abs(expected)), (
+            f"rate {rate}, ε {eps}: {answer}, expected {expected}"
+        )
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 4</summary>
+#
+# $\lVert w-\eta\nabla\rVert^2=\lVert w\rVert^2-2\eta\langle w,\nabla\rangle+\eta^2\lVert\nabla\rVert^2$ with (BN.29) in the middle. They shrink
+# when $\gamma\,\partial L/\partial\gamma$ is positive, that is, when the loss wants smaller outputs, and the step is short enough.
+#
+# ```python
+# def change_of_squared_length(rate, rho, gamma, d_gamma, gradient_length):
+#     return -2 * rate * (1 - rho) * gamma * d_gamma + rate**2 * gradient_length**2
+# ```
+#
+# </details>
+#
+# **5 (experiment).** Does the layer need its batch to be shuffled? Write a function that trains the configuration it is given once, on the
+# CPU with seed 0, and returns how much worse, in points of test error, the running statistics are than the batch's own. `experiment.train` returns
+# a dictionary with `test_error` (running statistics) and `batch_error` (each test batch by its own statistics; with `order="sorted"` these batches are sorted by class,
+# too). Then compare `order="shuffled"` with `order="sorted"`.
+
+
+# %% tags=["exercise-5"]
+def evaluation_gap(config) -> float:
+    raise NotImplementedError
+
+
+# %% tags=["exercise-5-checker"]
+def check_exercise_5(evaluation_gap):
+    small = experiment.Training(
+        "digits",
+        batch_size=20,
+        learning_rate=0.3,
+        updates=300,
+        evaluate_every=300,
+        train_size=1_400,
+    )
+    gap = evaluation_gap(small)
+    assert abs(gap) < 8, f"shuffled batches hardly differ; your gap is {gap:.1f}"
+    gap = evaluation_gap(replace(small, order="sorted"))
+    assert gap > 30, f"with one class a batch evaluation collapses; yours is {gap:.1f}"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 5</summary>
+#
+# ```python
+# def evaluation_gap(config):
+#     row = experiment.train(config, seed=0, device=torch.device("cpu"))
+#     return row["test_error"] - row["batch_error"]
+# ```
+#
+# A batch of one class tells the class by its statistics; the network learns to read them, and one example alone has none.
+# Section 14 has the numbers on MNIST.
+#
+# </details>
+
+# %% [markdown]
+# ## 18. Symbols
+#
+# | symbol | in code | shape | equation |
+# |---|---|---|---|
+# | $x_i$ | `x`, `input` | (N, C) or (N, C, *sites) | (BN.1) |
+# | $\mu$, $\sigma^2$ | `shift + offset`, `var` | (C,) | (BN.1) |
+# | $\hat x_i$ | `standardized`, `x_hat` | as $x$ | (BN.2) |
+# | $\gamma$, $\beta$ | `weight`, `bias` | (C,) | (BN.2) |
+# | $\varepsilon$ | `eps` | number | (BN.2) |
+# | $y_i$ | `output` | as $x$ | (BN.2) |
+# | $m$ | `count` | whole number: values a channel | (BN.1), (BN.23) |
+# | $\rho$ | – | (C,), $\sigma^2/(\sigma^2+\varepsilon)$ | (BN.3) |
+# | $g_i$ | `grad_output` | as $x$ | (BN.6) |
+# | $v$ | `invstd` | (C,), $1/\sqrt{\sigma^2+\varepsilon}$ | (BN.6) |
+# | $P$ | – | $(m,m)$ | (BN.12) |
+# | $\mathrm E[x]$, $\mathrm{Var}[x]$ | `running_mean`, `running_var` | (C,) | (BN.17), (BN.19) |
+# | $a$, $c$ | – | (C,) | (BN.17) |
+# | $\alpha$ | `momentum` | number in [0, 1] | (BN.21) |
+# | $W$, $w$, $b$ | `layer.weight`, one row of it, `layer.bias` | (out, in), (in,), (out,) | (BN.25) |
+# | $\eta$ | `learning_rate` | number | (BN.30) |
+# | $\Sigma$, $D$ | – | $(d,d)$ | (BN.34) |
+# | $n_k$, $\mu_k$, $\sigma_k^2$ | `counts`, `means`, `variances` | (groups,), (groups, C) twice | (BN.43) |
+#
+# ## 19. Further reading
+#
+# - Why it helps: [Santurkar et al. 2018](https://arxiv.org/abs/1805.11604) (smoothness, not covariate shift),
+#   [Bjorck et al. 2018](https://arxiv.org/abs/1806.02375) (larger rates),
+#   [van Laarhoven 2017](https://arxiv.org/abs/1706.05350) (scale invariance and weight decay).
+# - Where it hurts: [Yang et al. 2019](https://arxiv.org/abs/1902.08129) (gradients explode at initialisation),
+#   [Wu and He 2018](https://arxiv.org/abs/1803.08494) (group normalisation, small batches),
+#   [Ioffe 2017](https://arxiv.org/abs/1702.03275) (batch renormalisation, by the first author).
+# - Noise as a regulariser: [Hoffer, Hubara, Soudry 2017](https://arxiv.org/abs/1705.08741) (ghost batches).
+# - Other sets of values: [Ba, Kiros, Hinton 2016](https://arxiv.org/abs/1607.06450) (layer),
+#   [Ulyanov, Vedaldi, Lempitsky 2016](https://arxiv.org/abs/1607.08022) (instance).
+# - In recurrent networks: [Cooijmans et al. 2016](https://arxiv.org/abs/1603.09025).

@@ -461,3 +461,18 @@ def test_the_real_data_have_the_published_counts(function, split, counts, mean, 
     assert labels.bincount().tolist() == counts
     if mean is not None:
         assert pixels.sum(dtype=torch.int64).item() / pixels.numel() / 255 == pytest.approx(mean, abs=5e-5)
+
+
+def test_the_small_digits_come_without_a_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("WORKEDPAPERS_DATA", str(tmp_path))
+    train, test = images.digits("train"), images.digits("test")
+    assert (train.images.shape, test.images.shape) == ((1400, 8, 8), (397, 8, 8))
+    for split in (train, test):
+        assert split.images.dtype == torch.uint8
+        assert (split.images.min(), split.images.max()) == (0, 255)
+        assert len(split.images.unique()) == 17
+        assert split.labels.dtype == torch.int64
+        assert split.labels.unique().tolist() == list(range(10))
+    assert not (train.images[:, None] == test.images).flatten(2).all(2).any()
+    with pytest.raises(ValueError, match="split must be one of train, test, got 'valid'"):
+        images.digits("valid")

@@ -28,7 +28,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from workedpapers.lab.explorables import explore
-from workedpapers.lab.ledger import problems
+from workedpapers.lab.ledger import problems, read_notebook
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 CHAPTERS = sorted(path.stem for path in FOLDER.glob("*.py"))
@@ -157,6 +157,19 @@ def test_every_picture_has_an_alternative_text(notebook):
 
 def test_the_ledger_has_no_hole(name):
     assert problems(FOLDER / f"{name}.ipynb") == []
+
+
+def test_the_equations_that_the_package_cites_are_in_the_notebooks():
+    stated = {entry.tag for name in CHAPTERS for entry in read_notebook(FOLDER / f"{name}.ipynb")}
+    package = FOLDER.parent / "src" / "workedpapers"
+    cited = {
+        (path.name, tag)
+        for path in package.rglob("*.py")
+        for tag in re.findall(r"\(([A-Z]+\.E?[0-9]+[a-z]?)\)", path.read_text(encoding="utf-8"))
+        if path.parent != package / "lab"  # its examples are none of a chapter
+    }
+    assert cited
+    assert {(name, tag) for name, tag in cited if tag not in stated} == set()
 
 
 def test_checkers_refuse_the_stub_and_an_empty_answer_and_accept_the_solution(notebook, monkeypatch):

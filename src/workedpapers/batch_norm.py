@@ -43,7 +43,7 @@ def batch_norm_backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of `batch_norm`, in closed form.
 
-    With x̂ the standardised x, iv = 1/√(var + eps) and m values a channel, eqs. (BN.10) to (BN.12):
+    With x̂ the standardised x, iv = 1/√(var + eps) and m values a channel, eqs. (BN.6) and (BN.11):
 
         grad_bias = Σ grad_output;  grad_weight = Σ grad_output · x̂
         grad_x = weight · iv · (grad_output − grad_bias / m − x̂ · grad_weight / m)
@@ -58,9 +58,9 @@ def batch_norm_backward(
     if grad_output.shape != x.shape:
         raise RuntimeError(f"grad_output has shape {tuple(grad_output.shape)}, x {tuple(x.shape)}: expected the same")
     weight, _ = _parameters(x, weight, None)
-    grad, centered, m = _widen(grad_output), _widen(x), _count(x)
-    for _ in range(2):  # the first mean may be far from zero and so rounded too coarsely
-        centered = centered - _spread(_sum(centered) / m, x)
+    grad, wide, m = _widen(grad_output), _widen(x), _count(x)
+    near = wide - _spread(_first_values(wide), x)  # so that the mean is not rounded too coarsely where it is large
+    centered = near - _spread(_sum(near) / m, x)
     invstd = torch.rsqrt(_sum(centered.square()) / m + eps)
     standardized = centered * _spread(invstd, x)
     grad_bias, grad_weight = _sum(grad), _sum(grad * standardized)
@@ -73,7 +73,7 @@ class BatchNorm(nn.Module):
     """Batch normalisation with running statistics, for inputs of two to five dimensions.
 
     In training, `batch_norm`, and running ← (1 − momentum) · running + momentum · batch statistic, with the unbiased
-    variance (eqs. (BN.19), (BN.24)). In evaluation one affine map, eq. (BN.18). Numbers, parameters, buffers and
+    variance (eqs. (BN.18), (BN.21)). In evaluation one affine map, eq. (BN.17). Numbers, parameters, buffers and
     `state_dict` are those of `torch.nn.BatchNorm1d`, `2d` and `3d`.
 
     Args:
@@ -108,7 +108,7 @@ class BatchNorm(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.empty(num_features)) if affine else None)
         for name in ("running_mean", "running_var"):
             self.register_buffer(name, torch.empty(num_features) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", torch.tensor(0) if track_running_stats else None)
+        self.register_buffer("num_batches_tracked", torch.empty((), dtype=torch.long) if track_running_stats else None)
         self.reset_parameters()
 
     def reset_running_stats(self) -> None:
@@ -175,7 +175,7 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[
 
     Every batch is normalised by its own statistics, as in training; all other layers (dropout, say) are in evaluation
     mode. Over batches of m_k values, E[x] = Σ m_k mean_k / Σ m_k and Var[x] = Σ m_k var_k / Σ (m_k − 1). For equal
-    batches the latter is m/(m−1) times the mean variance, eq. (BN.20). Parameters and modes stay as they are.
+    batches the latter is m/(m−1) times the mean variance, eq. (BN.19). Parameters and modes stay as they are.
 
     Args:
         model: with layers `BatchNorm` or `torch.nn.BatchNorm1d`, `2d`, `3d` that have running statistics.
@@ -195,29 +195,24 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[
     def add(layer: BatchNorm, inputs: tuple[Tensor, ...], _: Tensor) -> None:
         x, count = _widen(inputs[0]), _count(inputs[0])
         shift, offset, var = (statistic.cpu().double() for statistic in _moments(x, torch.empty_like(x)))
-        for i, term in enumerate((count > 0, count, count * (shift + offset), count * var)):
+        for i, term in enumerate((bool(count), count, count * (shift + offset), count * var)):
             totals[layer][i] += term
 
-    modes = {module: module.training for module in model.modules()}
-    tracking = {layer: layer.track_running_stats for layer in layers}
+    names = "training", "track_running_stats"
+    modes = [(part, name, getattr(part, name)) for part in model.modules() for name in names if hasattr(part, name)]
     hooks = [layer.register_forward_hook(add) for layer in layers]
     try:
         model.eval()
-        for layer in layers:
-            layer.training, layer.track_running_stats = (
-                True,
-                False,
-            )  # the batch's own statistics, the buffers left alone
+        for layer in layers:  # the batch's own statistics, the running ones left alone
+            layer.training, layer.track_running_stats = True, False
         for batch in batches:
             model(batch if isinstance(batch, Tensor) else batch[0])
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes.items():
-            module.training = training
-        for layer, track_running_stats in tracking.items():
-            layer.track_running_stats = track_running_stats
-    if unused := [name for layer, name in layers.items() if not totals[layer][0]]:
+        for part, name, value in modes:
+            setattr(part, name, value)
+    if unused := [layers[layer] for layer, (calls, *_) in totals.items() if not calls]:
         raise ValueError(f"batch normalisation {unused[0]!r} has seen no batch")
     for layer, (calls, count, mean, var) in totals.items():
         layer.running_mean.copy_(mean / count)
@@ -226,7 +221,7 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[
 
 
 def fold(layer: Layer, norm: nn.Module) -> Layer:
-    """One layer that computes `norm(layer(x))` in evaluation, eq. (BN.29): no cost at inference is left.
+    """One layer that computes `norm(layer(x))` in evaluation, eq. (BN.26): no cost at inference is left.
 
     Args:
         layer: exactly `torch.nn.Linear` (on inputs of shape (N, in_features)) or `torch.nn.Conv1d`, `2d`, `3d`.
@@ -264,7 +259,7 @@ def fold(layer: Layer, norm: nn.Module) -> Layer:
 def combine_statistics(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of the union of groups, from each group's own (Chan's rule).
 
-    mean = Σ n_k mean_k / n and var = Σ n_k (var_k + (mean_k − mean)²) / n, eq. (BN.46) of `notebooks/batch_norm`.
+    mean = Σ n_k mean_k / n and var = Σ n_k (var_k + (mean_k − mean)²) / n, eq. (BN.43) of `notebooks/batch_norm`.
 
     Args:
         counts: values per group, shape (groups,).
@@ -291,7 +286,7 @@ def sync_batch_norm(
 ) -> Tensor:
     """`batch_norm` over the union of the batches of all processes in a group.
 
-    Each process sends count, mean and variance of its part (eq. (BN.46)), and in the backward pass two sums. Gradients
+    Each process sends count, mean and variance of its part (eq. (BN.43)), and in the backward pass two sums. Gradients
     of weight and bias are those of the process's own part: their sum over the group is that of the whole batch.
 
     Args:
@@ -350,7 +345,8 @@ class _SyncBatchNorm(torch.autograd.Function):
         wide = _widen(x)
         y = torch.empty_like(wide)
         shift, offset, var = _moments(wide, y)
-        own = torch.stack((torch.full_like(var, _count(x)), shift, offset, var)).double()
+        own = torch.stack((torch.zeros_like(var), shift, offset, var)).double()
+        own[0] = _count(x)
         everyone = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
         dist.all_gather(everyone, own, group=group)
         counts, shifts, offsets, variances = torch.stack(everyone).unbind(1)
@@ -382,13 +378,12 @@ def _moments(x: Tensor, room: Tensor) -> _Statistics:
 
     A slab of the share s of x lies at most √(var / s) from the mean, so var = mean square − offset² loses no digits.
     """
-    first = _slabs(x)[0]
-    corner = _sum(x[(slice(1), slice(None), *[slice(1)] * (x.dim() - 2))])  # one value a channel: exact for constants
-    centered = torch.sub(first, _spread(corner, x), out=room[: len(first)])
-    shift = corner + _sum(centered) / max(_count(first), 1)
+    origin, first = _first_values(x), x[_slabs(x)[0]]
+    centered = torch.sub(first, _spread(origin, x), out=room[: len(first)])
+    shift = origin + _sum(centered) / max(_count(first), 1)
     spread, total, squares = _spread(shift, x), torch.zeros_like(shift), torch.zeros_like(shift)
-    for slab in _slabs(x):
-        centered = torch.sub(slab, spread, out=room[: len(slab)])
+    for rows in _slabs(x):
+        centered = torch.sub(x[rows], spread, out=room[: len(x[rows])])
         total += _sum(centered)
         squares += _sum(centered.square_())
     count = max(_count(x), 1)
@@ -401,8 +396,8 @@ def _normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, statistics: 
     scale = weight * torch.rsqrt(statistics.var + eps)
     shift, constant = _spread(statistics.shift, x), _spread(bias - statistics.offset * scale, x)
     scale = _spread(scale, x)
-    for slab, out in zip(_slabs(x), _slabs(y), strict=True):
-        torch.sub(slab, shift, out=out).mul_(scale).add_(constant)
+    for rows in _slabs(x):
+        torch.sub(x[rows], shift, out=y[rows]).mul_(scale).add_(constant)
     return y
 
 
@@ -415,21 +410,22 @@ def _gradients(
     count: int,
     everyone: Callable[[Tensor], Tensor] = lambda own: own,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Eqs. (BN.10) to (BN.12) by slabs; `everyone` turns the sums over x into those over all `count` values."""
+    """Eqs. (BN.6) and (BN.11) by slabs; `everyone` turns the sums over x into those over all `count` values."""
     (shift, offset, var), grad_output, wide = statistics, _widen(grad_output), _widen(x)
     grad_x, invstd, spread = torch.empty_like(wide), torch.rsqrt(var + eps), _spread(shift, x)
     products, grad_bias = torch.zeros_like(shift), torch.zeros_like(shift)
-    for slab, grad in zip(_slabs(wide), _slabs(grad_output), strict=True):
-        products += _sum(torch.sub(slab, spread, out=grad_x[: len(slab)]).mul_(grad))
-        grad_bias += _sum(grad)
+    for rows in _slabs(x):
+        centered = torch.sub(wide[rows], spread, out=grad_x[: len(wide[rows])])  # the same room for all of them
+        products += _sum(centered.mul_(grad_output[rows]))
+        grad_bias += _sum(grad_output[rows])
     sums = torch.stack(((products - offset * grad_bias) * invstd, grad_bias))
     mean_weight, mean_bias = everyone(sums) / max(count, 1)
     scale = weight * invstd  # grad_x = scale · grad_output + slope · (x − shift) + constant
     slope = -scale * invstd * mean_weight
     constant = _spread(-scale * mean_bias - slope * offset, x)
     scale, slope = _spread(scale, x), _spread(slope, x)
-    for slab, grad, out in zip(_slabs(wide), _slabs(grad_output), _slabs(grad_x), strict=True):
-        torch.sub(slab, spread, out=out).mul_(slope).addcmul_(grad, scale).add_(constant)
+    for rows in _slabs(x):
+        torch.sub(wide[rows], spread, out=grad_x[rows]).mul_(slope).addcmul_(grad_output[rows], scale).add_(constant)
     grad_weight, grad_bias = sums.to(weight.dtype)
     return grad_x.to(x.dtype), grad_weight, grad_bias
 
@@ -441,11 +437,15 @@ def _combine(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, 
     return mean, (shares * (variances + (means - mean).square())).sum(0)
 
 
-def _slabs(x: Tensor) -> tuple[Tensor, ...]:
-    """x in pieces along the batch that stay in the processor's cache from one operation to the next."""
-    if x.device.type != "cpu" or x.numel() <= SLAB:
-        return (x,)
-    return torch.split(x, max(1, SLAB * len(x) // x.numel()))
+def _slabs(x: Tensor) -> list[slice]:
+    """The batch in pieces that stay in the processor's cache from one operation to the next."""
+    size = SLAB * len(x) // max(x.numel(), 1) if x.device.type == "cpu" else len(x)
+    return [slice(start, start + max(size, 1)) for start in range(0, max(len(x), 1), max(size, 1))]
+
+
+def _first_values(x: Tensor) -> Tensor:
+    """A value of every channel, 0 in an empty batch: sums of differences from it are exact for constant channels."""
+    return _sum(x[(slice(1), slice(None), *[slice(1)] * (x.dim() - 2))])
 
 
 def _sum(x: Tensor) -> Tensor:

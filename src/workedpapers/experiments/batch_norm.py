@@ -25,6 +25,7 @@ from workedpapers.tasks import images
 DATA = {"mnist": images.mnist, "fashion-mnist": images.fashion_mnist, "digits": images.digits}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 PERCENTILES = (15, 50, 85)
+GROUPS = {"shuffled": 10, "sorted": 1, "halves": 5}  # classes that may share a batch
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Training:
         decay: whether the rate falls to zero, linearly over the updates; else it is constant.
         updates, evaluate_every: how many updates, and how many between evaluations.
         train_size: the first so many training images are trained on; the rest, if any, are for validation.
-        order: "shuffled", or "sorted": every batch from one class.
+        order: "shuffled"; "sorted": every batch from one class; "halves": from the digits 0-4 or from 5-9.
         population: whether every evaluation is made with population statistics as well.
     """
 
@@ -90,7 +91,8 @@ class Noise(nn.Module):
         if not self.training:
             return x
         scale, shift = torch.rand(2, x.shape[1], device=x.device)
-        return x * (0.5 + scale) + 2 * shift - 1
+        disturbed: Tensor = x * (0.5 + scale) + 2 * shift - 1
+        return disturbed
 
 
 def build(config: Training, pixels: int) -> nn.Sequential:
@@ -158,12 +160,11 @@ class Split:
         labels = self.labels.cpu()
         while True:
             rows = torch.randperm(len(labels), generator=generator)
-            if order == "sorted":
-                classes = [rows[labels[rows] == label] for label in range(10)]
-                parts = [part for rows in classes for part in torch.split(rows, size) if len(part) == size]
+            groups = labels[rows] // GROUPS[order]
+            parts = [part for group in groups.unique() for part in torch.split(rows[groups == group], size)]
+            parts = [part for part in parts if len(part) == size]
+            if order != "shuffled":
                 parts = [parts[i] for i in torch.randperm(len(parts), generator=generator)]
-            else:
-                parts = list(torch.split(rows[: len(rows) // size * size], size))
             for part in parts:
                 part = part.to(self.labels.device)
                 yield self.images[part], self.labels[part]
@@ -244,14 +245,17 @@ def train(config: Training, seed: int, device: torch.device) -> dict[str, object
         `curve_population` (the same with population statistics, if asked for), `percentile_15`, `_50`, `_85` (of the
         input of one sigmoid or ReLU of the last hidden layer over the test images); at the end `test_error`,
         `train_error` (first 10,000 images), `validation_error` (if there are such images), and with batch normalisation
-        `population_error` and `batch_error` (test batches normalised by their own statistics); `updates_done`, fewer
-        than asked for if the loss diverged.
+        `population_error` and `batch_error` (test batches, grouped as in training, by their own statistics);
+        `updates_done`, fewer than asked for if the loss diverged; `growth`, the length of the first layer's weights
+        over that at the start.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         run = Run(config, seed, device)
         observed = _observe_last_activation(run.model)
         names = ["curve_updates", "train_loss", "curve_error", *(f"percentile_{p}" for p in PERCENTILES)]
         curves: dict[str, list[float]] = {name: [] for name in names + config.population * ["curve_population"]}
+        first = next(parameter for parameter in run.model.parameters() if parameter.dim() > 1)
+        length = float(first.detach().norm())
         loss = 0.0
         for update in progress(range(1, config.updates + 1), f"{config.network} {config.norm}"):
             loss += run.update()
@@ -259,6 +263,7 @@ def train(config: Training, seed: int, device: torch.device) -> dict[str, object
                 break
             if update % config.evaluate_every == 0 or update == config.updates:
                 run.model.eval()
+                observed.clear()
                 curves["curve_updates"].append(update)
                 curves["train_loss"].append(loss / ((update - 1) % config.evaluate_every + 1))
                 curves["curve_error"].append(error(run.model, run.test)[0])
@@ -275,15 +280,15 @@ def train(config: Training, seed: int, device: torch.device) -> dict[str, object
             "test_error": error(run.model, run.test)[0],
             "train_error": error(run.model, run.train.cut(slice(10_000)))[0],
             "updates_done": update,
+            "growth": float(first.detach().norm()) / length,
         }
         if len(run.validation.labels):
             metrics["validation_error"] = error(run.model, run.validation)[0]
         if config.norm in ("batch", "noisy"):
-            test = run.test
-            if config.order == "sorted":
-                test = test.cut(test.labels.argsort())
+            groups = run.test.labels // GROUPS[config.order]
+            alike = run.test.cut(groups.argsort(stable=True))  # batches as those of training
             metrics["population_error"] = run.population_error(run.test)
-            metrics["batch_error"] = batch_statistics_error(run.model, test, config.batch_size)
+            metrics["batch_error"] = batch_statistics_error(run.model, alike, config.batch_size)
         return metrics | curves
 
 
@@ -462,7 +467,8 @@ def measure(config: Cost, seed: int, device: torch.device) -> dict[str, object]:
     generator = torch.Generator().manual_seed(seed)
     sites = (config.side, config.side) if config.side else ()
     x, grad_output = torch.randn(2, config.batch_size, config.channels, *sites, generator=generator).to(device)
-    leaves = [x.requires_grad_(), *torch.ones(2, config.channels, device=device).requires_grad_()]
+    weight, bias = (torch.ones(config.channels, device=device, requires_grad=True) for _ in range(2))
+    leaves = [x.requires_grad_(), weight, bias]
 
     def step(layer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[[], object]:
         return lambda: torch.autograd.grad(layer(*leaves), leaves, grad_output)
@@ -531,9 +537,12 @@ FIGURE = _trainings(
     book=[replace(_figure, norm=norm, learning_rate=rate) for norm, rate in BEST_RATES.items()],
 )
 #: The same at one low rate for both arms.
-FIGURE_LOW = _trainings(range(3), book=[replace(_figure, norm=norm, learning_rate=0.1) for norm in BEST_RATES])
+FIGURE_LOW = _trainings(
+    range(3), book=[replace(_figure, norm=norm, learning_rate=0.1, updates=20_000) for norm in BEST_RATES]
+)
 #: The paper's table of steps: the best rate of the network without normalisation, and five and thirty times that.
 STEPS_TABLE = _trainings(
+    range(3),
     book=[
         *(replace(_cnn, learning_rate=factor * CNN_RATES["relu"]) for factor in (1, 5)),
         *(
@@ -601,11 +610,12 @@ ORDER = _trainings(
     range(3),
     book=[
         replace(_short, norm=norm, order=order, updates=3_000, evaluate_every=3_000, learning_rate=0.3)
-        for norm, order in product(("none", "batch"), ("shuffled", "sorted"))
+        for norm, order in product(("none", "batch"), GROUPS)
     ],
 )
 #: Few images, large batches: is the noise of small groups a regulariser?
 GHOST = _trainings(
+    range(3),
     book=[
         replace(
             _short,
