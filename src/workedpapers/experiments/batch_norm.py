@@ -161,7 +161,7 @@ class Split:
         while True:
             rows = torch.randperm(len(labels), generator=generator)
             groups = labels[rows] // GROUPS[order]
-            parts = [part for group in groups.unique() for part in torch.split(rows[groups == group], size)]
+            parts = [part for group in torch.unique(groups) for part in torch.split(rows[groups == group], size)]
             parts = [part for part in parts if len(part) == size]
             if order != "shuffled":
                 parts = [parts[i] for i in torch.randperm(len(parts), generator=generator)]
