@@ -81,8 +81,8 @@ def test_training_again_gives_the_recorded_check_rows(chapter, table, index):
         torch.set_num_threads(threads)
     pinned = torch.__version__.startswith("2.13.")
     for name, value in metrics.items():
-        if "error" in name:  # a share of strings: near a tie, another processor may answer a few of them otherwise
-            assert value == pytest.approx(recorded[name], abs=0.2 if pinned else 3), name
+        if "error" in name:  # a share of examples: near a tie, another processor may answer a few of them otherwise
+            assert value == pytest.approx(recorded[name], abs=0.3 if pinned else 3), name
         elif "seconds" not in name and "ratio" not in name:  # timings do not repeat
             assert value == pytest.approx(recorded[name], rel=1e-3 if pinned else 0.05), name
 

@@ -499,13 +499,14 @@ _cnn = Training(
 )
 _check = Training("digits", updates=40, evaluate_every=20, batch_size=20, learning_rate=0.5, train_size=1_300)
 
-#: Seconds each: every norm, both networks, both positions, both orders once.
+#: Seconds each: every norm, network and position once. No norm after a ReLU: there units that are almost dead magnify
+#: rounding, and the row would differ between processors.
 CHECK = _trainings(
     range(1),
     check=[
         replace(_check, norm="none"),
-        replace(_check, population=True),
-        replace(_check, norm="noisy", activation="relu", position="after", train_size=1_400),
+        replace(_check, population=True, position="after"),
+        replace(_check, norm="noisy", activation="relu", learning_rate=0.1, train_size=1_400),
         replace(_check, batch_size=40, ghost_size=10, order="sorted"),
         replace(_check, network="cnn", activation="relu"),
         replace(_check, network="cnn", norm="group"),
@@ -531,6 +532,7 @@ SEARCH_CNN = _trainings(
 #: What the searches chose: lowest validation error.
 BEST_RATES = {"none": 3.0, "batch": 1.0}
 CNN_RATES = {"relu": 1.0, "sigmoid": 0.3}
+LOW_RATE = 0.1  # a tenth of the best
 
 #: The paper's figure 1, at the best rate of each arm.
 FIGURE = _trainings(
@@ -551,6 +553,14 @@ STEPS_TABLE = _trainings(
         ),
         replace(_cnn, activation="sigmoid", learning_rate=CNN_RATES["sigmoid"]),
         replace(_cnn, activation="sigmoid", norm="batch", learning_rate=5 * CNN_RATES["relu"], population=True),
+    ],
+)
+#: The same from a rate that is ten times too low.
+STEPS_LOW = _trainings(
+    range(3),
+    book=[
+        replace(_cnn, learning_rate=LOW_RATE),
+        *(replace(_cnn, norm="batch", learning_rate=factor * LOW_RATE, population=True) for factor in (1, 5, 30)),
     ],
 )
 #: Which rates leave a network that has learned something after 1,000 updates.
@@ -605,7 +615,22 @@ BATCH_SIZES = _trainings(
         for (norm, rate), size in product(SIZES_RATES.items(), SIZES)
     ],
 )
-#: Batches of one class each.
+#: The same without sites: one value per feature and example. Not searched.
+FULLY_CONNECTED = _trainings(
+    range(3),
+    book=[
+        Training(
+            activation="relu",
+            batch_size=size,
+            learning_rate=size / 64,
+            updates=20_000 // size,
+            evaluate_every=20_000 // size,
+            train_size=20_000,
+        )
+        for size in SIZES
+    ],
+)
+#: Batches that hold only some of the classes.
 ORDER = _trainings(
     range(3),
     book=[
@@ -685,10 +710,12 @@ EXPERIMENTS: dict[str, Experiment[Training] | Experiment[Domain] | Experiment[La
     "figure": FIGURE,
     "figure_low": FIGURE_LOW,
     "steps": STEPS_TABLE,
+    "steps_low": STEPS_LOW,
     "range": RANGE,
     "depth": DEPTH,
     "position": POSITION,
     "batch_sizes": BATCH_SIZES,
+    "fully_connected": FULLY_CONNECTED,
     "order": ORDER,
     "ghost": GHOST,
     "statistics": STATISTICS,
@@ -709,33 +736,35 @@ ARMS = {  # rows of the table of steps: activation, norm, rate as a multiple of 
 }
 
 
-def steps_table() -> pd.DataFrame:
-    """The runs of `STEPS_TABLE` beside the baseline's run with the same seed.
+def steps_table(table: Experiment[Training] = STEPS_TABLE, rate: float = CNN_RATES["relu"]) -> pd.DataFrame:
+    """Runs beside the baseline's run with the same seed.
 
     Runs with batch normalisation are judged with population statistics, as in the paper.
 
-    Returns: one row a run: `arm`; `seed`; `best`, its best accuracy (%); `gain`, that less the baseline's; `share`, the
-        updates until it has the baseline's best accuracy over those that the baseline needs, infinity if it never has.
+    Args:
+        table: `STEPS_TABLE` or `STEPS_LOW`.
+        rate: the baseline's learning rate.
+    Returns: one row a run: `arm`; `seed`; `best`, its best accuracy (%); `gain`, that less the baseline's; `speedup`,
+        how many times fewer updates than the baseline it needs for the baseline's best accuracy, 0 if it never has it.
     """
-    rows = sweep(STEPS_TABLE, "book", device="cpu")
-    arms = {(activation, norm, rate * CNN_RATES["relu"]): arm for arm, (activation, norm, rate) in ARMS.items()}
+    arms = {(activation, norm, round(multiple * rate, 9)): arm for arm, (activation, norm, multiple) in ARMS.items()}
     runs: dict[tuple[str, int], tuple[list[int], list[float]]] = {}
-    for row in rows.to_dict("records"):
+    for row in sweep(table, "book", device="cpu").to_dict("records"):
         errors = row["curve_population" if row["norm"] == "batch" else "curve_error"]
-        arm = arms[row["activation"], row["norm"], row["learning_rate"]]
+        arm = arms[row["activation"], row["norm"], round(row["learning_rate"], 9)]
         runs[arm, row["seed"]] = row["curve_updates"], [100 - error for error in errors]
 
     def until(arm: str, seed: int, goal: float) -> float:
         pairs = zip(*runs[arm, seed], strict=True)
         return next((update for update, accuracy in pairs if accuracy >= goal), math.inf)
 
-    table = []
+    found = []
     for arm, seed in runs:
         goal = max(runs["no norm", seed][1])
         best = max(runs[arm, seed][1], default=math.nan)  # a run that diverged at once has no evaluation
-        share = until(arm, seed, goal) / until("no norm", seed, goal)
-        table.append({"arm": arm, "seed": seed, "best": best, "gain": best - goal, "share": share})
-    return pd.DataFrame(table)
+        speedup = until("no norm", seed, goal) / until(arm, seed, goal)
+        found.append({"arm": arm, "seed": seed, "best": best, "gain": best - goal, "speedup": speedup})
+    return pd.DataFrame(found)
 
 
 def best_rate(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
@@ -766,17 +795,20 @@ def scoreboard() -> list[Claim]:
     claims = []
     for arm, (updates, accuracy) in list(PAPER_STEPS.items())[1:]:
         runs = table[table.arm == arm]
-        share, gain = updates / PAPER_STEPS["no norm"][0], accuracy - PAPER_STEPS["no norm"][1]
+        speedup, gain = PAPER_STEPS["no norm"][0] / updates, accuracy - PAPER_STEPS["no norm"][1]
         claims += [
             _claim(
-                f"{arm}: updates to the baseline's best accuracy, as a share of its own", share, tuple(runs.share), 1
+                f"{arm}: times fewer updates to the baseline's best accuracy",
+                round(speedup, 1),
+                runs.speedup.tolist(),
+                1,
             ),
-            _claim(f"{arm}: best accuracy, less the baseline's (points)", gain, tuple(runs.gain), 0),
+            _claim(f"{arm}: best accuracy, less the baseline's (points)", round(gain, 1), runs.gain.tolist(), 0),
         ]
     return claims
 
 
-def _claim(text: str, paper: float, runs: tuple[float, ...], neutral: float) -> Claim:
+def _claim(text: str, paper: float, runs: Sequence[float], neutral: float) -> Claim:
     """A claim holds if all runs lie on the paper's side of `neutral`, in part if the mean does, else it fails."""
     side = [(run - neutral) * (paper - neutral) > 0 for run in runs]
     mean = sum(runs) / len(runs)
@@ -784,8 +816,6 @@ def _claim(text: str, paper: float, runs: tuple[float, ...], neutral: float) -> 
         "holds" if all(side) else "holds in part" if (mean - neutral) * (paper - neutral) > 0 else "fails"
     )
     cause = (
-        ""
-        if verdict == "holds"
-        else "possible, not tested: three small convolutions on MNIST, not Inception on ImageNet"
+        "" if verdict == "holds" else "our baseline is at its best rate (section 13); possible, not tested: the task"
     )
-    return Claim(text, paper, runs, "book", verdict, cause)
+    return Claim(text, paper, tuple(runs), "book", verdict, cause)
