@@ -798,12 +798,12 @@ def scoreboard() -> list[Claim]:
         speedup, gain = PAPER_STEPS["no norm"][0] / updates, accuracy - PAPER_STEPS["no norm"][1]
         claims += [
             _claim(
-                f"{arm}: times fewer updates to the baseline's best accuracy",
+                f"{arm}: times fewer updates to the best accuracy of the baseline",
                 round(speedup, 1),
                 runs.speedup.tolist(),
                 1,
             ),
-            _claim(f"{arm}: best accuracy, less the baseline's (points)", round(gain, 1), runs.gain.tolist(), 0),
+            _claim(f"{arm}: best accuracy, less that of the baseline (points)", round(gain, 1), runs.gain.tolist(), 0),
         ]
     return claims
 
