@@ -5,7 +5,7 @@ Ioffe, Szegedy, "Batch Normalization: Accelerating Deep Network Training by Redu
 """
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
@@ -378,12 +378,13 @@ def _moments(x: Tensor, room: Tensor) -> _Statistics:
 
     A slab of the share s of x lies at most √(var / s) from the mean, so var = mean square − offset² loses no digits.
     """
-    origin, first = _first_values(x), x[_slabs(x)[0]]
+    slabs = [slab for (slab,) in _slabs(x)]
+    origin, first = _first_values(x), slabs[0]
     centered = torch.sub(first, _spread(origin, x), out=room[: len(first)])
     shift = origin + _sum(centered) / max(_count(first), 1)
     spread, total, squares = _spread(shift, x), torch.zeros_like(shift), torch.zeros_like(shift)
-    for rows in _slabs(x):
-        centered = torch.sub(x[rows], spread, out=room[: len(x[rows])])
+    for slab in slabs:
+        centered = torch.sub(slab, spread, out=room[: len(slab)])
         total += _sum(centered)
         squares += _sum(centered.square_())
     count = max(_count(x), 1)
@@ -396,8 +397,8 @@ def _normalize(x: Tensor, weight: Tensor, bias: Tensor, eps: float, statistics: 
     scale = weight * torch.rsqrt(statistics.var + eps)
     shift, constant = _spread(statistics.shift, x), _spread(bias - statistics.offset * scale, x)
     scale = _spread(scale, x)
-    for rows in _slabs(x):
-        torch.sub(x[rows], shift, out=y[rows]).mul_(scale).add_(constant)
+    for slab, out in _slabs(x, y):
+        torch.sub(slab, shift, out=out).mul_(scale).add_(constant)
     return y
 
 
@@ -414,18 +415,18 @@ def _gradients(
     (shift, offset, var), grad_output, wide = statistics, _widen(grad_output), _widen(x)
     grad_x, invstd, spread = torch.empty_like(wide), torch.rsqrt(var + eps), _spread(shift, x)
     products, grad_bias = torch.zeros_like(shift), torch.zeros_like(shift)
-    for rows in _slabs(x):
-        centered = torch.sub(wide[rows], spread, out=grad_x[: len(wide[rows])])  # the same room for all of them
-        products += _sum(centered.mul_(grad_output[rows]))
-        grad_bias += _sum(grad_output[rows])
+    for slab, grad in _slabs(wide, grad_output):
+        centered = torch.sub(slab, spread, out=grad_x[: len(slab)])  # the same room for all of them
+        products += _sum(centered.mul_(grad))
+        grad_bias += _sum(grad)
     sums = torch.stack(((products - offset * grad_bias) * invstd, grad_bias))
     mean_weight, mean_bias = everyone(sums) / max(count, 1)
     scale = weight * invstd  # grad_x = scale · grad_output + slope · (x − shift) + constant
     slope = -scale * invstd * mean_weight
     constant = _spread(-scale * mean_bias - slope * offset, x)
     scale, slope = _spread(scale, x), _spread(slope, x)
-    for rows in _slabs(x):
-        torch.sub(wide[rows], spread, out=grad_x[rows]).mul_(slope).addcmul_(grad_output[rows], scale).add_(constant)
+    for slab, grad, out in _slabs(wide, grad_output, grad_x):
+        torch.sub(slab, spread, out=out).mul_(slope).addcmul_(grad, scale).add_(constant)
     grad_weight, grad_bias = sums.to(weight.dtype)
     return grad_x.to(x.dtype), grad_weight, grad_bias
 
@@ -437,10 +438,11 @@ def _combine(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, 
     return mean, (shares * (variances + (means - mean).square())).sum(0)
 
 
-def _slabs(x: Tensor) -> list[slice]:
-    """The batch in pieces that stay in the processor's cache from one operation to the next."""
-    size = SLAB * len(x) // max(x.numel(), 1) if x.device.type == "cpu" else len(x)
-    return [slice(start, start + max(size, 1)) for start in range(0, max(len(x), 1), max(size, 1))]
+def _slabs(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Like tensors in pieces along the batch that stay in the processor's cache from one operation to the next."""
+    x = tensors[0]
+    rows = max(SLAB * len(x) // max(x.numel(), 1), 1) if x.device.type == "cpu" else max(len(x), 1)
+    return zip(*(torch.split(tensor, rows) for tensor in tensors), strict=True)
 
 
 def _first_values(x: Tensor) -> Tensor:
