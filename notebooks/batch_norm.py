@@ -751,10 +751,10 @@ check(
 #
 # The direction is trained with the *effective* learning rate $\eta/\lVert w\rVert^2$. A rate that is too large makes
 # the weights grow by (BN.30), and that lowers the effective rate: the layer tunes it by itself. The cell runs a
-# hundred steps of a small regression at three rates that lie a hundredfold apart, and the effective rates end within a
-# factor of five. Section 13 measures what this does for a network. It also changes what weight decay below the layer
-# does: the output does not depend on $\lVert w\rVert$, so decay acts through the effective rate, which it keeps high
-# (van Laarhoven 2017).
+# hundred steps of a small regression at three rates, the largest a hundred times the smallest, and the effective rates
+# end within a factor of five. Section 13 measures what this does for a network. It also changes what weight decay
+# below the layer does: the output does not depend on $\lVert w\rVert$, so decay acts through the effective rate, which
+# it keeps high (van Laarhoven 2017).
 
 # %%
 eta, w = 0.7, W[:1]
@@ -1192,9 +1192,9 @@ check(
 # *Precision.* Let a feature have deviation 1 and a large mean. Three ways to the variance, all in float32: the mean of
 # squares minus the square of the mean (popular, and in textbooks); PyTorch's CPU kernel; ours. The first subtracts two
 # numbers near $\mu^2$ that carry a rounding of $\mu^2\cdot6\cdot10^{-8}$, so it is worthless once $\mu^2\gtrsim10^7$.
-# PyTorch computes the deviations from the mean, which is sound, but applies the result as $a\,x+c$, a difference of
-# two large numbers again. Ours subtracts first, and keeps the mean in two parts, `shift` + `offset`, since one float32
-# near $10^4$ has steps of $10^{-3}$:
+# PyTorch's kernel takes the variance about the mean, which is sound, but its mean is a float32 sum of thousands of
+# large numbers. Ours subtracts a value near the mean first, so that it adds up small numbers, and keeps the mean in
+# two parts, `shift` + `offset`, since one float32 near $10^4$ has steps of $10^{-3}$:
 
 # %%
 print(inspect.getsource(module._normalize))
@@ -1233,9 +1233,21 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# (Errors above 10 and NaN are drawn at 10: the one-pass variance comes out negative.) The module has everything that
-# `torch.nn.BatchNorm1d`, `2d` and `3d` have: the same buffers and names in its `state_dict`, the same numbers in
-# training and evaluation. One class serves all ranks.
+# (Errors above 10 and NaN are drawn at 10: the one-pass variance comes out negative.) How much of PyTorch's error is
+# that of the mean?
+
+# %%
+far = 1e4 + torch.randn(4096, 8, generator=torch.Generator().manual_seed(0))
+normal, mean, _ = torch.native_batch_norm(far, None, None, None, None, True, 0.1, 1e-5)
+exact = far.double() - far.double().mean(0)
+exact = exact / torch.sqrt(exact.square().mean(0) + 1e-5)
+total = (normal - exact).abs().max()
+of_the_mean = (mean - far.double().mean(0)).abs().max()
+print("more than half:", bool(of_the_mean > total / 2))
+
+# %% [markdown]
+# The module has everything that `torch.nn.BatchNorm1d`, `2d` and `3d` have: the same buffers and names in its
+# `state_dict`, the same numbers in training and evaluation. One class serves all ranks.
 
 # %%
 theirs, mine = nn.BatchNorm2d(features), BatchNorm(features)
