@@ -16,6 +16,7 @@ from torch import nn
 from workedpapers.batch_norm import (
     SLAB,
     BatchNorm,
+    _slabs,
     batch_norm,
     batch_norm_backward,
     combine_statistics,
@@ -984,3 +985,13 @@ def test_a_second_derivative_across_processes_is_refused(processes, world):
 def test_without_a_process_group_the_distributed_form_says_what_to_call():
     with pytest.raises(RuntimeError, match="init_process_group"):
         sync_batch_norm(torch.zeros(4, 3), None, None)
+
+
+def test_only_large_batches_on_a_processor_are_cut_into_slabs():
+    rows = [[len(slab) for (slab,) in _slabs(x)] for x in (torch.zeros(7, 3), torch.zeros(0, 3))]
+    assert rows == [[7], [0]]
+    assert len(list(_slabs(torch.zeros(9, SLAB, device="meta")))) == 1
+    large, same = torch.zeros(50, SLAB // 8), torch.ones(50, SLAB // 8)
+    slabs = list(_slabs(large, same))
+    assert all(slab.numel() <= SLAB and slab.shape == twin.shape for slab, twin in slabs)
+    assert sum(len(slab) for slab, _ in slabs) == 50

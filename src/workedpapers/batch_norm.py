@@ -440,9 +440,8 @@ def _combine(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, 
 
 def _slabs(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Like tensors in pieces along the batch that stay in the processor's cache from one operation to the next."""
-    x = tensors[0]
-    rows = max(SLAB * len(x) // max(x.numel(), 1), 1) if x.device.type == "cpu" else max(len(x), 1)
-    return zip(*(torch.split(tensor, rows) for tensor in tensors), strict=True)
+    pieces = 1 + tensors[0].numel() // SLAB if tensors[0].device.type == "cpu" else 1
+    return zip(*(torch.chunk(tensor, pieces) for tensor in tensors), strict=True)
 
 
 def _first_values(x: Tensor) -> Tensor:
