@@ -1343,8 +1343,8 @@ def along_the_gradient(activation, norm):
     torch.manual_seed(0)
     config = experiment.Training("digits", activation=activation, norm=norm)
     network = experiment.build(config, 64).double()
-    split = experiment.Split(config, "train", torch.device("cpu"))
-    batches = split.batches(100, torch.Generator().manual_seed(0), "shuffled")
+    split = experiment.load(config, "train", torch.device("cpu"))
+    batches = split.batches(100, torch.Generator().manual_seed(0))
     parameters, curves = list(network.parameters()), {}
     for update in range(STOPS[-1] + 1):
         images, labels = next(batches)

@@ -24,7 +24,6 @@ from workedpapers.experiments.batch_norm import (
     Landscape,
     Noise,
     Run,
-    Split,
     Training,
     _claim,
     _measure,
@@ -33,6 +32,7 @@ from workedpapers.experiments.batch_norm import (
     best_rate,
     build,
     error,
+    load,
     look,
     measure,
     readable,
@@ -118,32 +118,10 @@ def test_noise_disturbs_units_not_examples_and_is_off_in_evaluation():
     assert torch.equal(noise(x), x)
 
 
-def test_batches_cover_an_epoch_once_in_a_new_order():
-    split = Split(SMALL, "train", CPU)
-    split.images = torch.arange(1400.0)
-    batches = split.batches(300, torch.Generator().manual_seed(0), "shuffled")
-    first, second = (torch.cat([next(batches)[0] for _ in range(4)]) for _ in range(2))
-    assert len(set(first.tolist())) == len(set(second.tolist())) == 1200
-    assert not torch.equal(first, second)
-
-
-def test_a_sorted_batch_holds_one_class_and_classes_alternate():
-    batches = Split(SMALL, "train", CPU).batches(20, torch.Generator().manual_seed(0), "sorted")
-    labels = [next(batches)[1].unique().tolist() for _ in range(40)]
-    assert all(len(classes) == 1 for classes in labels)
-    assert len({label for classes in labels for label in classes}) == 10
-    assert labels != sorted(labels)
-
-
-def test_images_belong_to_their_labels_and_binary_ones_are_black_and_white():
-    plain, binary = Split(SMALL, "test", CPU), Split(replace(SMALL, binary=True), "test", CPU)
-    assert plain.images.shape == (397, 1, 8, 8)
-    assert (plain.images.min(), plain.images.max()) == (0, 1)
+def test_binary_images_are_black_and_white():
+    plain, binary = load(SMALL, "test", CPU), load(replace(SMALL, binary=True), "test", CPU)
     assert torch.equal(binary.images, (plain.images > 0.5).float())
-    images, labels = next(plain.batches(5, torch.Generator().manual_seed(0), "shuffled"))
-    for image, label in zip(images, labels, strict=True):
-        rows = (plain.images == image).flatten(1).all(1)
-        assert plain.labels[rows].tolist() == [label]
+    assert torch.equal(binary.labels, plain.labels)
 
 
 class Reads(nn.Module):
@@ -154,7 +132,7 @@ class Reads(nn.Module):
 
 
 def test_the_error_counts_images_and_averages_nats():
-    split = Split(SMALL, "test", CPU).cut(slice(0, 200))
+    split = load(SMALL, "test", CPU).cut(slice(0, 200))
     split.labels = torch.arange(200) % 10
     split.images = torch.zeros(200, 1, 1, 1)
     split.images[:, 0, 0, 0] = torch.where(torch.arange(200) < 30, (split.labels + 1) % 10, split.labels)
@@ -188,7 +166,7 @@ def test_population_statistics_leave_the_model_alone():
 def test_a_run_without_decay_is_plain_gradient_descent():
     run = Run(replace(SMALL, norm="none"), 0, CPU)
     weight = run.model[1].weight.detach().clone()
-    images, labels = next(run.train.batches(20, torch.Generator().manual_seed(0), "shuffled"))
+    images, labels = next(run.train.batches(20, torch.Generator().manual_seed(0)))
     gradient = torch.autograd.grad(F.cross_entropy(run.model(images), labels), run.model[1].weight)[0]
     run.update()
     torch.testing.assert_close(run.model[1].weight.detach(), weight - 0.3 * gradient)

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 from workedpapers.batch_norm import BatchNorm, batch_norm, batch_norm_backward, combine_statistics, fold
 from workedpapers.experiments.fast_weights import Retrieval, RetrievalNetwork
 from workedpapers.fast_weights import FastWeights, attend, fast_matrix
+from workedpapers.fractional_max_pooling import FractionalMaxPool2d, fractional_max_pool2d, pooling_regions
 
 
 class OneDevice(TorchDispatchMode):
@@ -52,6 +53,11 @@ def run_fold(layer, *sizes):
     return fold(layer.to("meta"), BatchNorm(6).to("meta").eval())(meta(*sizes))
 
 
+def run_pooling(training=True, **options):
+    pool = FractionalMaxPool2d(output_ratio=0.7, **options).to("meta").train(training)
+    return pool(meta(2, 3, 9, 12)).sum() + pool(meta(3, 9, 12)).sum()
+
+
 METHODS = {
     **{
         f"FastWeights {write} {form}": lambda write=write, form=form: run_layer(write, form)
@@ -74,6 +80,18 @@ METHODS = {
     "fold Linear": lambda: run_fold(torch.nn.Linear(4, 6), 2, 4),
     "fold Conv2d": lambda: run_fold(torch.nn.Conv2d(4, 6, 3, bias=False), 2, 4, 5, 5),
     "combine_statistics": lambda: torch.cat(combine_statistics(meta(2), meta(2, 3), meta(2, 3))),
+    **{
+        f"FractionalMaxPool2d {kind} {overlap} {draw}": lambda options=(kind, overlap, draw): run_pooling(
+            **dict(zip(("kind", "overlap", "draw"), options, strict=True))
+        )
+        for kind in ("pseudorandom", "random")
+        for overlap in ("disjoint", "square", "interval")
+        for draw in ("batch", "image", "channel")
+    },
+    "FractionalMaxPool2d in evaluation": lambda: run_pooling(False, deterministic_eval=True),
+    "fractional_max_pool2d": lambda: fractional_max_pool2d(
+        meta(2, 3, 9, 12), pooling_regions(9, 6, size=(2, 1)), pooling_regions(12, 7, overlap="interval")
+    ),
 }
 
 

@@ -19,6 +19,7 @@ ALLOWED = {
     "copy",
     "dataclasses",
     "enum",
+    "fractions",
     "functools",
     "itertools",
     "math",

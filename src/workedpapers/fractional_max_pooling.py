@@ -57,7 +57,7 @@ def pooling_regions(
         "square": (n_out - 1, n_in - 2),
         "interval": (n_out, n_in - 1),
     }[overlap]
-    device = None if generator is None else generator.device
+    device = "cpu" if generator is None else generator.device
     if kind == "random":
         if phase is not None:
             raise ValueError(f"phase {phase} is for pseudorandom regions, kind is 'random'")
@@ -191,14 +191,14 @@ class _Axis(NamedTuple):
         starts: shape (*draws, n_out).
         most: size of the largest region.
         stride: from one place of a plane to the next along this axis.
-        wide: where sizes differ, at index k − 1 whether the region that starts at a place goes k strides on: 0 or 1,
-            shape (*draws, H · W).
+        caps: where sizes differ, at index k − 1 what a value k strides on from a place may be at most: ∞ where the
+            region that starts there goes so far, else −∞; shape (*draws, H · W).
     """
 
     starts: Tensor
     most: int
     stride: int
-    wide: list[Tensor]
+    caps: list[Tensor]
 
 
 def _axis(name: str, regions: Regions, x: Tensor) -> _Axis:
@@ -206,7 +206,7 @@ def _axis(name: str, regions: Regions, x: Tensor) -> _Axis:
     starts, stops = regions
     if starts.dtype != torch.int64 or stops.dtype != torch.int64:
         raise TypeError(f"{name} must be int64, got {starts.dtype} and {stops.dtype}")
-    if starts.shape != stops.shape or not starts.shape[-1]:
+    if starts.shape != stops.shape or starts.dim() == 0 or not starts.shape[-1]:
         shapes = f"{tuple(starts.shape)} and {tuple(stops.shape)}"
         raise ValueError(f"{name} must be starts and stops of one shape (*draws, n_out), got {shapes}")
     draws, lead = starts.shape[:-1], x.shape[:-2]
@@ -220,12 +220,12 @@ def _axis(name: str, regions: Regions, x: Tensor) -> _Axis:
         raise ValueError(f"{name} must start one after the other")
     sizes = stops - starts
     most = int(sizes.max()) if sizes.numel() else 1
-    wide = []
+    caps = []
     if (sizes < most).any():
         by_place = sizes.new_zeros(*draws, n_in).scatter_(-1, starts, sizes)
         by_place = by_place.unsqueeze(-1 if dim == -2 else -2).expand(*draws, *x.shape[-2:]).flatten(-2)
-        wide = [(by_place > k).to(x) for k in range(1, most)]
-    return _Axis(starts.to(x.device), most, x.shape[-1] if dim == -2 else 1, wide)
+        caps = [torch.where(by_place > k, math.inf, -math.inf).to(x) for k in range(1, most)]
+    return _Axis(starts.to(x.device), most, x.shape[-1] if dim == -2 else 1, caps)
 
 
 class _Pool(torch.autograd.Function):
@@ -241,18 +241,19 @@ class _Pool(torch.autograd.Function):
         y = planes.new_empty(first.shape)
         furthest = (down.most - 1) * down.stride + right.most - 1
         offsets = torch.empty(first.shape, dtype=torch.int16 if furthest < 2**15 else torch.int32, device=y.device)
-        scale = planes.dtype if planes.dtype == torch.float64 else torch.float32  # half has no room for offsets
+        # half has no room for offsets, and float32 only up to 2²⁴
+        scale = torch.float32 if furthest < 2**24 and planes.dtype != torch.float64 else torch.float64
         work: list[Tensor] = []
-        wide = [table.expand(planes.shape) for table in (*right.wide, *down.wide)]
-        for x, starts, values, offset, *tables in _slabs(planes, first, y, offsets, *wide):
+        caps = [table.expand(planes.shape) for table in (*right.caps, *down.caps)]
+        for x, starts, values, offset, *tables in _slabs(planes, first, y, offsets, *caps):
             if not work:  # used again for each slab: new memory would cost more than the arithmetic
-                work = [torch.empty_like(x), torch.empty_like(x), *(torch.empty_like(x, dtype=scale) for _ in range(3))]
+                work = [torch.empty_like(x, dtype=dtype) for dtype in 3 * [x.dtype] + 3 * [scale]]
                 outs = [torch.empty_like(starts), *(starts.new_empty(starts.shape, dtype=scale) for _ in range(2))]
-            in_row, in_region, to_right, to_below, spare = (space[: len(x)] for space in work)
+            in_row, in_region, within, to_right, to_below, spare = (space[: len(x)] for space in work)
             places, below, beside = (space[: len(x)] for space in outs)
             has_nan = x.device.type != "cpu" or bool(x.amax().isnan())
-            _largest_from(x, right, tables[: len(right.wide)], has_nan, in_row, to_right, spare)
-            _largest_from(in_row, down, tables[len(right.wide) :], has_nan, in_region, to_below, spare)
+            _largest_from(x, right, tables[: len(right.caps)], has_nan, in_row, to_right, spare, within)
+            _largest_from(in_row, down, tables[len(right.caps) :], has_nan, in_region, to_below, spare, within)
             torch.gather(to_below, -1, starts, out=below).mul_(down.stride)
             torch.gather(to_right, -1, places.copy_(below).add_(starts), out=beside)
             offset.copy_(beside.add_(below))
@@ -294,7 +295,14 @@ def _first_places(rows: Tensor, columns: Tensor, width: int, shape: torch.Size) 
 
 
 def _largest_from(
-    x: Tensor, axis: _Axis, wide: list[Tensor], has_nan: bool, best: Tensor, choice: Tensor, spare: Tensor
+    x: Tensor,
+    axis: _Axis,
+    caps: list[Tensor],
+    has_nan: bool,
+    best: Tensor,
+    choice: Tensor,
+    spare: Tensor,
+    within: Tensor,
 ) -> None:
     """From every place on, along an axis, the largest value of a region, `best`, and how far on it is, `choice`."""
     alone = x.shape[-1] - axis.stride if axis.most > 1 else 0  # from there on, a place has none after it
@@ -304,14 +312,16 @@ def _largest_from(
         end = x.shape[-1] - k * axis.stride
         candidates, found = x[..., -end:], (x if k == 1 else best)[..., :end]
         larger = (choice if k == 1 else spare)[..., :end]  # 0 or 1 in a floating dtype: five times faster than bool
+        if caps:  # −inf in place of what lies beyond the region
+            cap, capped = caps[k - 1][..., :end], within[..., :end]
+            if has_nan:  # the minimum of −inf and NaN would be NaN
+                candidates = torch.where(cap > 0, candidates, cap, out=capped)
+            else:
+                candidates = torch.minimum(candidates, cap, out=capped)
         torch.gt(candidates, found, out=larger)
         if has_nan:
             torch.maximum(larger, (candidates != candidates).to(larger), out=larger)
-        if wide:
-            larger *= wide[k - 1][..., :end]
-            torch.where(larger.bool(), candidates, found, out=best[..., :end])
-        else:
-            torch.maximum(candidates, found, out=best[..., :end])
+        torch.maximum(candidates, found, out=best[..., :end])
         if k > 1:
             torch.maximum(choice[..., :end], larger.mul_(k), out=choice[..., :end])
 
@@ -343,7 +353,7 @@ def _check_choice(name: str, choice: str, choices: Any) -> None:
 def _exact(phase: float) -> Fraction:
     if not isinstance(phase, Real) or isinstance(phase, bool):
         raise TypeError(f"phase must be a number, got {phase!r}")
-    if not 0 <= phase < 1:
+    if not 0 <= float(phase) < 1:  # a fraction just below 1 may round to it
         raise ValueError(f"phase must lie in [0, 1), got {phase}")
     return Fraction(float(phase))
 

@@ -7,7 +7,7 @@ The convolutional network stands in for the paper's Inception.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
@@ -20,12 +20,11 @@ from workedpapers.batch_norm import BatchNorm, batch_norm, population_statistics
 from workedpapers.lab import Claim, Experiment, missing, progress, sweep
 from workedpapers.lab.scoreboard import Verdict
 from workedpapers.lab.timing import interleaved
-from workedpapers.tasks import images
+from workedpapers.tasks.splits import Split
 
-DATA = {"mnist": images.mnist, "fashion-mnist": images.fashion_mnist, "digits": images.digits}
 ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU}
 PERCENTILES = (15, 50, 85)
-GROUPS = {"shuffled": 10, "sorted": 1, "halves": 5}  # classes that may share a batch
+GROUPS = {"shuffled": None, "sorted": 1, "halves": 5}  # neighbouring classes that share a batch
 
 
 @dataclass(frozen=True)
@@ -146,34 +145,10 @@ def _norm(config: Training, features: int) -> list[nn.Module]:
     return [norm, Noise()] if config.norm == "noisy" else [norm]
 
 
-class Split:
-    """Images (N, 1, height, width) from 0 to 1, and their labels."""
-
-    def __init__(self, config: Training, part: str, device: torch.device) -> None:
-        found = DATA[config.data](part)
-        pixels = found.images.float().div_(255).unsqueeze(1).to(device)
-        self.images = (pixels > 0.5).float() if config.binary else pixels
-        self.labels = found.labels.to(device)
-
-    def batches(self, size: int, generator: torch.Generator, order: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Epochs without end, each in a new order; smaller last batches are left out."""
-        labels = self.labels.cpu()
-        while True:
-            rows = torch.randperm(len(labels), generator=generator)
-            groups = labels[rows] // GROUPS[order]
-            parts = [part for group in torch.unique(groups) for part in torch.split(rows[groups == group], size)]
-            parts = [part for part in parts if len(part) == size]
-            if order != "shuffled":
-                parts = [parts[i] for i in torch.randperm(len(parts), generator=generator)]
-            for part in parts:
-                part = part.to(self.labels.device)
-                yield self.images[part], self.labels[part]
-
-    def cut(self, rows: slice | Tensor) -> "Split":
-        """Some of the images."""
-        part = object.__new__(Split)
-        part.images, part.labels = self.images[rows], self.labels[rows]
-        return part
+def load(config: Training, part: str, device: torch.device) -> Split:
+    """The "train" or "test" images of a configuration."""
+    found = Split.load(config.data, part, device)
+    return Split((found.images > 0.5).float(), found.labels) if config.binary else found
 
 
 def error(model: nn.Module, split: Split) -> tuple[float, float]:
@@ -203,11 +178,11 @@ class Run:
     def __init__(self, config: Training, seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
         self.config = config
-        whole, self.test = Split(config, "train", device), Split(config, "test", device)
+        whole, self.test = load(config, "train", device), load(config, "test", device)
         self.train = whole.cut(slice(config.train_size))
         self.validation = whole.cut(slice(config.train_size, None))
         self.model = build(config, whole.images[0].numel()).to(device)
-        self.batches = self.train.batches(config.batch_size, torch.Generator().manual_seed(seed), config.order)
+        self.batches = self.train.batches(config.batch_size, torch.Generator().manual_seed(seed), GROUPS[config.order])
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.learning_rate)
         fall = 1 / config.updates if config.decay else 0.0
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda done: 1 - fall * done)
@@ -226,7 +201,7 @@ class Run:
         """Population statistics from so many batches of a split, as large as those of training."""
         generator = torch.Generator().manual_seed(0)
         size = min(self.config.batch_size, len(split.labels))
-        some = split.batches(size, generator, "shuffled")
+        some = split.batches(size, generator)
         population_statistics(self.model, (next(some)[0] for _ in range(batches)))
 
     def population_error(self, split: Split) -> float:
@@ -285,7 +260,7 @@ def train(config: Training, seed: int, device: torch.device) -> dict[str, object
         if len(run.validation.labels):
             metrics["validation_error"] = error(run.model, run.validation)[0]
         if config.norm in ("batch", "noisy"):
-            groups = run.test.labels // GROUPS[config.order]
+            groups = run.test.labels // (GROUPS[config.order] or 10)
             alike = run.test.cut(groups.argsort(stable=True))  # batches as those of training
             metrics["population_error"] = run.population_error(run.test)
             metrics["batch_error"] = batch_statistics_error(run.model, alike, config.batch_size)

@@ -32,10 +32,10 @@ SPLITS = {"train": "train", "test": "t10k"}  # our names, and those in the names
 
 
 class Images(NamedTuple):
-    """Labelled grey images.
+    """Labelled images, grey or in colour.
 
     Attributes:
-        images: intensities 0-255, uint8, shape (size, height, width).
+        images: intensities 0-255, uint8, shape (size, height, width); in colour (size, 3, height, width).
         labels: classes 0-9, int64, shape (size,).
     """
 
