@@ -798,6 +798,10 @@ def test_sizes_and_ratios_may_differ_between_height_and_width(options, sizes):
     assert layer(torch.zeros(3, 12, 12)).shape == (3, *sizes)
 
 
+def test_the_smallest_size_is_two():
+    assert FractionalMaxPool2d(2)(torch.zeros(1, 3, 3)).shape == (1, 2, 2)
+
+
 def test_height_and_width_keep_their_own_ratio():
     assert FractionalMaxPool2d(output_ratio=(0.6, 0.9))(torch.zeros(1, 20, 10)).shape == (1, 12, 9)
     assert FractionalMaxPool2d(output_size=(12, 9))(torch.zeros(1, 20, 10)).shape == (1, 12, 9)

@@ -24,6 +24,11 @@ def test_the_table_shows_paper_and_ours_side_by_side():
     }
 
 
+def test_a_finding_without_a_number_is_shown_in_words():
+    claim = Claim("error, ours less theirs (points)", "below 0", (-1.0, -2.0), "book", "holds")
+    assert scoreboard_table([claim]).iloc[0]["paper"] == "below 0"
+
+
 def test_a_claim_needs_runs_and_a_gap_needs_a_cause():
     with pytest.raises(ValueError, match=r"claim 'error \(%\)' has no runs"):
         Claim("error (%)", 1.8, (), "book", "holds")

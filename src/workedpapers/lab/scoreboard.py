@@ -15,7 +15,7 @@ class Claim:
 
     Args:
         claim: what is measured, with its unit.
-        paper: the paper's value.
+        paper: the paper's value, or in words what it finds, such as "below 0".
         runs: ours, one value a seed.
         scale: at which scale the runs were made.
         verdict: "holds", "holds in part", "not reached" (within our budget) or "fails".
@@ -24,7 +24,7 @@ class Claim:
     """
 
     claim: str
-    paper: float
+    paper: float | str
     runs: tuple[float, ...]
     scale: str
     verdict: Verdict
@@ -53,7 +53,7 @@ def scoreboard_table(claims: Sequence[Claim]) -> pd.DataFrame:
         [
             {
                 "claim": claim.claim,
-                "paper": f"{claim.paper:g}",
+                "paper": claim.paper if isinstance(claim.paper, str) else f"{claim.paper:g}",
                 "ours (mean ± sd)": f"{claim.ours:.2f} ± {claim.spread:.2f}",
                 "seeds": len(claim.runs),
                 "scale": claim.scale,

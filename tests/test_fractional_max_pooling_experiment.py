@@ -1,0 +1,363 @@
+"""What the experiments of the chapter on fractional max-pooling train, and how they judge it."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from workedpapers.experiments import fractional_max_pooling as experiment
+from workedpapers.experiments.fractional_max_pooling import (
+    FINDINGS,
+    INCEPTION,
+    PAPER,
+    SEARCH,
+    SEARCH_INCEPTION,
+    TABLES,
+    Block,
+    Cost,
+    Fixed,
+    Training,
+    _claim,
+    build,
+    by_passes,
+    errors,
+    flips,
+    layer_sizes,
+    measure,
+    multiplications,
+    predict,
+    scoreboard,
+    set_regions,
+    train,
+)
+from workedpapers.fractional_max_pooling import FractionalMaxPool2d, pooling_regions
+from workedpapers.lab import missing, sweep
+
+CPU = torch.device("cpu")
+SMALL = Training("digits", filters=4, layers=3, updates=20, batch_size=20, train_size=100, test_size=60, passes=2)
+
+
+def kinds(config, side=28):
+    return [type(module).__name__ for module in build(config, 1, side)]
+
+
+def test_sizes_are_those_of_the_papers_networks():
+    assert layer_sizes(6, 2) == [(35, 25), (24, 17), (16, 11), (10, 7), (6, 4), (3, 2)]
+    ins = [93, 73, 57, 44, 34, 26, 20, 15, 11, 8, 5, 3]
+    outs = [74, 58, 45, 35, 27, 21, 16, 12, 9, 6, 4, 2]
+    assert layer_sizes(12, 3) == list(zip(ins, outs, strict=True))
+
+
+def test_the_papers_network_alternates_convolutions_and_poolings():
+    block = ["Conv2d", "LeakyReLU", "FractionalMaxPool2d"]
+    end = ["Conv2d", "LeakyReLU", "Conv2d", "LeakyReLU", "Flatten", "Linear"]
+    assert kinds(Training()) == ["ZeroPad2d", *6 * block, *end]
+    model = build(Training(filters=10), 1, 28)
+    convolutions = [module for module in model if isinstance(module, nn.Conv2d)]
+    assert [conv.out_channels for conv in convolutions] == [10 * n for n in range(1, 9)]
+    assert [conv.kernel_size[0] for conv in convolutions] == [2] * 7 + [1]
+    assert model[-1].weight.shape == (10, 80)
+    assert all(module.negative_slope == 1 / 3 for module in model if isinstance(module, nn.LeakyReLU))
+
+
+def test_pictures_stand_in_the_middle_of_the_field():
+    pad = build(Training(), 1, 28)[0]
+    assert pad(torch.ones(1, 1, 28, 28)).shape[-1] == 36
+    assert pad.padding == (4, 4, 4, 4)
+    assert build(SMALL, 1, 8)[0].padding == (1, 2, 1, 2)
+    with pytest.raises(ValueError, match="pictures of 28×28 do not fit into the field of 11×11"):
+        build(SMALL, 1, 28)
+
+
+def test_every_arm_has_the_same_convolutions():
+    shapes = {
+        pooling: [tuple(p.shape) for p in build(Training(pooling=pooling), 1, 28).parameters()]
+        for pooling in experiment.POOLINGS
+    }
+    assert len({str(found) for found in shapes.values()}) == 1
+
+
+def test_halving_comes_after_every_second_convolution_and_ends_in_one_pixel():
+    model = build(Training(pooling="max"), 1, 28)
+    names = [type(module).__name__ for module in model]
+    assert names[1:6] == ["Conv2d", "LeakyReLU", "Conv2d", "LeakyReLU", "MaxPool2d"]
+    assert names.count("MaxPool2d") == 3
+    x = torch.zeros(1, 1, 28, 28)
+    sides = []
+    for module in model[: names.index("Flatten")]:
+        x = module(x)
+        if isinstance(module, nn.MaxPool2d):
+            sides.append(x.shape[-1])
+    assert sides == [17, 7, 2]
+    assert x.shape[-2:] == (1, 1)
+
+
+def test_options_reach_the_layers():
+    model = build(Training(pooling="random", overlap="interval", draw="batch"), 1, 28)
+    layers = [module for module in model if isinstance(module, FractionalMaxPool2d)]
+    assert [layer.output_size for layer in layers] == [(n, n) for n in (25, 17, 11, 7, 4, 2)]
+    assert {(layer.kind, layer.overlap, layer.draw) for layer in layers} == {("random", "interval", "batch")}
+    layers = [module for module in build(Training(), 1, 28) if isinstance(module, FractionalMaxPool2d)]
+    assert {(layer.kind, layer.overlap, layer.draw) for layer in layers} == {("pseudorandom", "square", "image")}
+
+
+def test_dropout_rises_linearly_from_none_at_the_picture():
+    model = build(replace(SMALL, dropout=0.4), 1, 8)
+    rates = [module.p for module in model if isinstance(module, nn.Dropout)]
+    assert rates == pytest.approx([0.08, 0.16, 0.24, 0.32, 0.4])
+    assert kinds(replace(SMALL, dropout=0.4), 8)[1] == "Conv2d"
+    assert "Dropout" not in kinds(SMALL, 8)
+
+
+def test_weights_start_as_he_et_al_say_for_the_slope():
+    weight = build(Training(filters=40), 1, 28)[16].weight  # the last but one of 2×2
+    assert weight.std().item() == pytest.approx(math.sqrt(2 / (1 + 1 / 9) / weight[0].numel()), rel=0.03)
+    assert not build(Training(), 1, 28)[1].bias.any()
+
+
+def test_fixed_regions_are_those_of_phase_one_half():
+    x = torch.randn(2, 3, 10, 10)
+    starts, stops = pooling_regions(10, 7, overlap="interval", phase=0.5)
+    expected = torch.stack(
+        [
+            torch.stack([x[..., a:b, c:d].amax((-2, -1)) for c, d in zip(starts, stops, strict=True)], -1)
+            for a, b in zip(starts, stops, strict=True)
+        ],
+        -2,
+    )
+    pool = Fixed(7, "interval")
+    assert torch.equal(pool(x), expected)
+    assert torch.equal(pool.train()(x), pool.eval()(x))
+
+
+@pytest.mark.parametrize("name", ["pooling", "network"])
+def test_an_unknown_choice_is_named(name):
+    with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'other'"):
+        build(replace(Training(), **{name: "other"}), 1, 28)
+
+
+def test_an_inception_block_keeps_the_sides_and_concatenates_four_branches():
+    block = Block(5, 24)
+    assert block(torch.randn(2, 5, 9, 9)).shape == (2, 24, 9, 9)
+    assert [branch(torch.randn(2, 5, 9, 9)).shape[1] for branch in block.branches] == [6, 12, 3, 3]
+
+
+def test_inception_shrinks_by_four_with_either_pooling():
+    sides = {}
+    for pooling, layers in (("max", 3), ("max", 5), ("random", 5)):
+        model = build(replace(INCEPTION.grid["book"][0], pooling=pooling, layers=layers), 1, 28)
+        x, seen = torch.zeros(2, 1, 28, 28), []
+        for module in model:
+            x = module(x)
+            if isinstance(module, Block):
+                seen.append(x.shape[-1])
+        sides[pooling, layers] = seen
+    assert sides == {("max", 3): [28, 14, 7], ("max", 5): [28, 28, 14, 14, 7], ("random", 5): [28, 20, 14, 10, 7]}
+
+
+def test_inception_arms_cost_the_same_within_a_few_percent():
+    counts = [multiplications(build(config, 1, 28), (1, 28, 28)) for config in INCEPTION.grid["book"]]
+    assert max(counts) / min(counts) < 1.07
+
+
+def test_multiplications_are_those_of_the_layers():
+    model = nn.Sequential(nn.Conv2d(2, 3, 2), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 5))
+    assert multiplications(model, (2, 5, 5)) == 16 * 3 * 2 * 4 + 12 * 5
+
+
+class Coin(nn.Module):
+    """Another answer at every call: the classes in turn, with certainty."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return 50.0 * F.one_hot(torch.full((len(x),), self.calls % 3), 3)
+
+
+def test_every_pass_asks_the_model_anew():
+    found = predict(Coin(), torch.zeros(4, 1, 2, 2), 5)
+    assert found.shape == (5, 4, 3)
+    assert found.argmax(-1)[:, 0].tolist() == [1, 2, 0, 1, 2]
+    assert predict(Coin(), torch.zeros(1001, 1, 2, 2), 1).shape == (1, 1001, 3)
+
+
+def test_curves_average_groups_of_passes():
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.randn(9, 7, 3, generator=generator, dtype=torch.float64).softmax(-1)
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0])
+    curves = by_passes(probabilities, labels)
+    assert curves["curve_passes"] == [1, 2, 4, 8]
+    for k, n in enumerate(curves["curve_passes"]):
+        wrong, nats, brier = [], [], []
+        for start in range(0, 9 - n + 1, n):
+            for image, label in enumerate(labels.tolist()):
+                mean = sum(probabilities[start + i, image] for i in range(n)) / n
+                wrong.append(int(mean.argmax()) != label)
+                nats.append(-math.log(mean[label]))
+                brier.append(sum((float(mean[c]) - (c == label)) ** 2 for c in range(3)))
+        assert curves["curve_error"][k] == pytest.approx(100 * sum(wrong) / len(wrong))
+        assert curves["curve_nats"][k] == pytest.approx(sum(nats) / len(nats))
+        assert curves["curve_brier"][k] == pytest.approx(sum(brier) / len(brier))
+
+
+def test_a_sure_mistake_costs_a_finite_number_of_nats():
+    assert by_passes(torch.tensor([[[1.0, 0.0]]]), torch.tensor([1]))["curve_nats"] == [pytest.approx(27.6, abs=0.1)]
+
+
+def test_curves_stop_at_the_number_of_passes():
+    assert by_passes(torch.ones(32, 1, 2) / 2, torch.tensor([0]))["curve_passes"] == [1, 2, 4, 8, 12, 16, 32]
+
+
+class RightHalf(nn.Module):
+    """Class 1 if there is more ink in the right half."""
+
+    def forward(self, x):
+        half = x.shape[-1] // 2
+        ink = x[..., half:].sum((1, 2, 3)) - x[..., :half].sum((1, 2, 3))
+        return torch.stack((-ink, ink), 1)
+
+
+def test_flips_count_predictions_that_change_when_the_picture_moves_right():
+    images = torch.zeros(4, 1, 2, 4)
+    for picture, column in enumerate((0, 1, 2, 1)):
+        images[picture, 0, 0, column] = 1
+    assert flips(RightHalf(), images, 0) == 50
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return torch.randn(len(x), 10)
+
+
+def test_flips_use_the_same_draws_for_both_pictures():
+    assert flips(Noisy(), torch.rand(50, 1, 4, 4), 0) == 0
+
+
+def test_regions_can_be_fixed_for_evaluation():
+    model = build(SMALL, 1, 8).eval()
+    x = torch.rand(6, 1, 8, 8)
+    set_regions(model, fixed=False)
+    assert not torch.equal(model(x), model(x))
+    set_regions(model, fixed=True)
+    assert torch.equal(model(x), model(x))
+
+
+def test_a_row_repeats_and_leaves_the_generator_alone():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    first, second = train(SMALL, 0, CPU), train(SMALL, 0, CPU)
+    assert first == second
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert first != train(SMALL, 1, CPU)
+
+
+def test_training_is_gradient_descent_with_momentum_and_a_falling_rate():
+    config = replace(SMALL, updates=3, pooling="fixed", train_size=60)
+    losses = []
+    torch.manual_seed(0)
+    split = experiment.Split.load("digits", "train", CPU).cut(slice(60))
+    model = build(config, 1, 8)
+    batches = split.batches(20, torch.Generator().manual_seed(0))
+    velocity = [torch.zeros_like(p) for p in model.parameters()]
+    for done in range(3):
+        images, labels = next(batches)
+        loss = F.cross_entropy(model(images), labels)
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        with torch.no_grad():
+            for p, v, g in zip(model.parameters(), velocity, gradients, strict=True):
+                v.mul_(0.9).add_(g)
+                p.sub_(config.learning_rate * (1 - done / 3) * v)
+        losses.append(loss.item())
+    assert train(config, 0, CPU)["loss"] == pytest.approx(sum(losses) / 3, rel=1e-4)
+
+
+def test_metrics_are_of_one_pass_and_of_all():
+    row = train(replace(SMALL, passes=4, validation=True), 0, CPU)
+    assert row["test_error"] == row["curve_error"][0]
+    assert row["vote_error"] == row["curve_error"][-1]
+    assert row["curve_passes"] == [1, 2, 4]
+    assert {"validation_error", "validation_vote"} <= set(row)
+    assert train(replace(SMALL, pooling="fixed"), 0, CPU)["curve_passes"] == [1]
+
+
+def test_twelve_passes_vote_even_where_more_are_made():
+    row = train(replace(SMALL, updates=1, passes=32), 0, CPU)
+    assert row["vote_error"] == row["curve_error"][row["curve_passes"].index(12)]
+
+
+def test_a_diverging_run_stops():
+    row = train(replace(SMALL, learning_rate=1e6, updates=50), 0, CPU)
+    assert not math.isfinite(row["loss"])
+
+
+def test_the_papers_sizes_are_configurations():
+    mnist, small, big = PAPER.grid["paper"]
+    assert layer_sizes(mnist.layers, mnist.roots)[0][0] + 1 == 36
+    assert layer_sizes(big.layers, big.roots)[0][0] + 1 == 94
+    assert (mnist.filters, small.filters, big.filters) == (32, 32, 160)
+    for config in (small, big):
+        assert build(replace(config, filters=1), 3, 32)(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+
+
+def test_cost_compares_with_torchs_layer():
+    row = measure(Cost(2, 3, 10, 7, repeats=2), 0, CPU)
+    ratios = {name for name in row if name.endswith("_ratio")}
+    layers = ("disjoint_batch", "square_batch", "interval_batch", "square_image", "square_channel", "halving")
+    assert ratios == {f"{name}_ratio" for name in layers}
+    assert all(row[name] > 0 for name in ratios)
+    assert row["ours_bytes"] < row["torch_bytes"]
+
+
+def test_the_search_found_the_rates_that_the_tables_use():
+    assert missing(SEARCH, "book") == []
+    rows = sweep(SEARCH, "book", device="cpu")
+    worst = rows.groupby(["pooling", "overlap"]).validation_vote.agg(lambda arm: arm.max() - arm.min())
+    assert worst.notna().all()
+    assert Training().learning_rate in set(rows.learning_rate)
+    assert missing(SEARCH_INCEPTION, "book") == []
+
+
+def test_errors_are_those_of_one_arm_in_the_order_of_seeds():
+    rows = sweep(TABLES["MNIST"][0], "book", device="cpu")
+    chosen = rows[(rows.pooling == "pseudorandom") & (rows.overlap == "disjoint") & (rows.dropout == 0.0)]
+    by_seed = dict(zip(chosen.seed, chosen.vote_error, strict=True))
+    assert errors("MNIST", pooling="pseudorandom", overlap="disjoint") == [by_seed[seed] for seed in sorted(by_seed)]
+    assert len(by_seed) == 3
+
+
+@pytest.mark.parametrize(
+    ("runs", "sign", "verdict"),
+    [
+        ([-1.0, -2.0], -1, "holds"),
+        ([-3.0, 1.0], -1, "holds in part"),
+        ([3.0, -1.0], -1, "fails"),
+        ([1.0, 2.0], 1, "holds"),
+        ([0.0, 2.0], 1, "holds in part"),
+        ([-1.0, -2.0], 1, "fails"),
+    ],
+)
+def test_a_finding_holds_where_every_run_has_its_sign(runs, sign, verdict):
+    claim = _claim("error (points)", runs, sign)
+    assert claim.verdict == verdict
+    assert bool(claim.cause) == (verdict != "holds")
+    assert claim.paper == ("below 0" if sign < 0 else "above 0")
+
+
+def test_the_scoreboard_has_the_papers_number_and_each_finding_on_both_data_sets():
+    claims = {claim.claim: claim for claim in scoreboard()}
+    assert len(claims) == 1 + 2 * (1 + len(FINDINGS))
+    first = claims["MNIST: error, random squares, 12 passes (%)"]
+    assert (first.paper, first.runs) == (0.32, tuple(errors("MNIST")))
+    halving = claims["Fashion-MNIST: error, squares less 2×2 pooling with stride two (points)"]
+    ours, theirs = errors("Fashion-MNIST"), errors("Fashion-MNIST", pooling="max")
+    assert halving.runs == pytest.approx([a - b for a, b in zip(ours, theirs, strict=True)])
+    assert halving.paper == "below 0"
+
+
+def test_the_scoreboard_is_empty_while_rows_are_missing(monkeypatch):
+    monkeypatch.setattr(experiment, "missing", lambda table, scale: [1])
+    assert scoreboard() == []
