@@ -58,10 +58,11 @@ def pooling_regions(
         "interval": (n_out, n_in - 1),
     }[overlap]
     device = "cpu" if generator is None else generator.device
+    source: dict[str, Any] = {} if generator is None else {"generator": generator}  # torch.compile balks at None
     if kind == "random":
         if phase is not None:
             raise ValueError(f"phase {phase} is for pseudorandom regions, kind is 'random'")
-        order = torch.rand(*size, steps, dtype=torch.float64, generator=generator, device=device).argsort(-1)
+        order = torch.rand(*size, steps, dtype=torch.float64, device=device, **source).argsort(-1)
         lengths = 1 + (order < distance - steps).long()
         marks = torch.cat((lengths.new_zeros(*size, 1), lengths.cumsum(-1)), -1)
     else:
@@ -69,7 +70,7 @@ def pooling_regions(
         # ⌊i · distance / steps + phase⌋ is one more than the quotient where the remainder reaches steps · (1 − phase).
         # A uniform phase makes each such threshold, 1 … steps, as likely as any other (FMP.9).
         if phase is None:
-            threshold = torch.randint(1, steps + 1, (*size, 1), generator=generator, device=device)
+            threshold = torch.randint(1, steps + 1, (*size, 1), device=device, **source)
         else:
             threshold = torch.full((*size, 1), math.ceil(steps * (1 - _exact(phase))), device=device)
         marks = products // steps + (products % steps >= threshold)
@@ -82,13 +83,15 @@ def fractional_max_pool2d(x: Tensor, rows: Regions, columns: Regions) -> Tensor:
     """The largest value of each region: y[…, i, j] = max of x[…, rows i, columns j], eq. (FMP.1).
 
     Of equal values the first in row-major order is the one that gets the gradient, and a NaN wins, as in torch. What
-    is kept for the backward pass is two bytes an output: how far down and right in its region the largest value is.
+    is kept for the backward pass is the starts and, in two bytes an output (four in very wide pictures), how far down
+    and right in its region the largest value is. Planes are worked on a few at a time.
 
     Args:
         x: floating point, shape (*lead, H, W).
         rows, columns: starts and stops as from `pooling_regions`, (n_out,) for all planes, or (*draws, n_out) where
             draws broadcasts against lead: for x of shape (N, C, H, W), (N, 1, n_out) is one draw per image.
-    Returns: shape (*lead, n_rows, n_columns), dtype of x; differentiable any number of times.
+    Returns: shape (*lead, n_rows, n_columns), dtype of x; differentiable any number of times by backward passes (not
+        by the transforms of `torch.func`).
     Raises:
         ValueError: fewer than two dimensions; regions that are empty, leave x, do not start one after the other or
             do not broadcast. TypeError: regions that are not int64. NotImplementedError: x not floating point.
@@ -98,11 +101,8 @@ def fractional_max_pool2d(x: Tensor, rows: Regions, columns: Regions) -> Tensor:
     if not x.is_floating_point():
         raise NotImplementedError(f"x must be floating point, got {x.dtype}")
     down, right = _axis("rows", rows, x), _axis("columns", columns, x)
-    # With one draw for all, planes are alike whatever their lead; else the planes of an example stay together.
-    alike = down.starts.dim() == 1 == right.starts.dim()
-    planes = x.reshape(-1, x.shape[-2] * x.shape[-1]) if alike else x.flatten(-2)
-    y: Tensor = _Pool.apply(planes, down, right)  # type: ignore[no-untyped-call]
-    return y.view(*x.shape[:-2], down.starts.shape[-1], right.starts.shape[-1])
+    y: Tensor = _Pool.apply(x, down, right)  # type: ignore[no-untyped-call]
+    return y
 
 
 class FractionalMaxPool2d(nn.Module):
@@ -185,20 +185,22 @@ class FractionalMaxPool2d(nn.Module):
 
 
 class _Axis(NamedTuple):
-    """Regions along the rows or columns of planes (*lead, H · W).
+    """Regions along the rows or columns of planes, on their device.
 
     Attributes:
-        starts: shape (*draws, n_out).
-        most: size of the largest region.
-        stride: from one place of a plane to the next along this axis.
-        caps: where sizes differ, at index k − 1 what a value k strides on from a place may be at most: ∞ where the
-            region that starts there goes so far, else −∞; shape (*draws, H · W).
+        starts, sizes: shape (*draws, n_out).
+        most: the largest size.
+        equal: whether all sizes are.
+        dim: -2 for rows, -1 for columns.
+        stride: from one place of a plane to the next along this axis, where places are numbered row by row.
     """
 
     starts: Tensor
+    sizes: Tensor
     most: int
+    equal: bool
+    dim: int
     stride: int
-    caps: list[Tensor]
 
 
 def _axis(name: str, regions: Regions, x: Tensor) -> _Axis:
@@ -220,78 +222,116 @@ def _axis(name: str, regions: Regions, x: Tensor) -> _Axis:
         raise ValueError(f"{name} must start one after the other")
     sizes = stops - starts
     most = int(sizes.max()) if sizes.numel() else 1
-    caps = []
-    if (sizes < most).any():
-        by_place = sizes.new_zeros(*draws, n_in).scatter_(-1, starts, sizes)
-        by_place = by_place.unsqueeze(-1 if dim == -2 else -2).expand(*draws, *x.shape[-2:]).flatten(-2)
-        caps = [torch.where(by_place > k, math.inf, -math.inf).to(x) for k in range(1, most)]
-    return _Axis(starts.to(x.device), most, x.shape[-1] if dim == -2 else 1, caps)
+    equal = not (sizes < most).any()
+    return _Axis(starts.to(x.device), sizes.to(x.device), most, equal, dim, x.shape[-1] if dim == -2 else 1)
 
 
 class _Pool(torch.autograd.Function):
-    """Planes (*lead, H · W) to the largest values of regions, (*lead, n_rows · n_columns).
-
-    Every place is pooled as if a region started there (FMP.15): that needs no index, neighbours are the same numbers
-    read further on. Then the regions that there are pick theirs.
+    """Every place is pooled as if a region started there (FMP.15): that needs no index, neighbours are the same numbers
+    read further on. Then each region that there is looks up the row of its value, the column there, and the value.
     """
 
     @staticmethod
-    def forward(ctx: Any, planes: Tensor, down: _Axis, right: _Axis) -> Tensor:
-        first = _first_places(down.starts, right.starts, down.stride, planes.shape)
-        y = planes.new_empty(first.shape)
+    def forward(ctx: Any, x: Tensor, down: _Axis, right: _Axis) -> Tensor:
+        planes = _fold(x.flatten(-2))
+        y = x.new_empty(*x.shape[:-2], down.starts.shape[-1], right.starts.shape[-1])
         furthest = (down.most - 1) * down.stride + right.most - 1
-        offsets = torch.empty(first.shape, dtype=torch.int16 if furthest < 2**15 else torch.int32, device=y.device)
-        # half has no room for offsets, and float32 only up to 2²⁴
-        scale = torch.float32 if furthest < 2**24 and planes.dtype != torch.float64 else torch.float64
+        offsets = torch.empty(y.shape, dtype=torch.int16 if furthest < 2**15 else torch.int32, device=x.device)
+        first = _first_places(down.starts, right.starts, x.shape)
+        scale = x.dtype if x.dtype == torch.float64 else torch.float32  # half has no room for offsets
         work: list[Tensor] = []
-        caps = [table.expand(planes.shape) for table in (*right.caps, *down.caps)]
-        for x, starts, values, offset, *tables in _slabs(planes, first, y, offsets, *caps):
+        for slab in _slabs(planes):
+            inputs, values, offset = (_cut(t, slab) for t in (planes, _fold(y.flatten(-2)), _fold(offsets.flatten(-2))))
             if not work:  # used again for each slab: new memory would cost more than the arithmetic
-                work = [torch.empty_like(x, dtype=dtype) for dtype in 3 * [x.dtype] + 3 * [scale]]
-                outs = [torch.empty_like(starts), *(starts.new_empty(starts.shape, dtype=scale) for _ in range(2))]
-            in_row, in_region, within, to_right, to_below, spare = (space[: len(x)] for space in work)
-            places, below, beside = (space[: len(x)] for space in outs)
-            has_nan = x.device.type != "cpu" or bool(x.amax().isnan())
-            _largest_from(x, right, tables[: len(right.caps)], has_nan, in_row, to_right, spare, within)
-            _largest_from(in_row, down, tables[len(right.caps) :], has_nan, in_region, to_below, spare, within)
+                work = [torch.empty_like(inputs, dtype=dtype) for dtype in 3 * [x.dtype] + 3 * [scale]]
+                outs = [torch.empty_like(values, dtype=dtype) for dtype in (torch.int64, scale, scale)]
+            here = [slice(count) for count in inputs.shape[:2]]
+            in_row, in_region, within, to_right, to_below, spare = (space[*here] for space in work)
+            places, below, beside = (space[*here] for space in outs)
+            has_nan = x.device.type != "cpu" or bool(inputs.amax().isnan())
+            _largest_from(inputs, right, _caps(right, x, slab), has_nan, in_row, to_right, spare, within)
+            _largest_from(in_row, down, _caps(down, x, slab), has_nan, in_region, to_below, spare, within)
+            starts = _cut(first, slab).expand(values.shape)
             torch.gather(to_below, -1, starts, out=below).mul_(down.stride)
             torch.gather(to_right, -1, places.copy_(below).add_(starts), out=beside)
             offset.copy_(beside.add_(below))
-            torch.gather(x, -1, places.copy_(beside).add_(starts), out=values)
+            torch.gather(inputs, -1, places.copy_(beside).add_(starts), out=values)
         ctx.save_for_backward(down.starts, right.starts, offsets)
-        ctx.width, ctx.shape = down.stride, planes.shape
+        ctx.shape = x.shape
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, columns, offsets = ctx.saved_tensors
-        first = _first_places(rows, columns, ctx.width, ctx.shape)
-        return _Route.apply(grad, first, offsets, ctx.shape), None, None  # type: ignore[no-untyped-call]
+        return _Route.apply(grad, *ctx.saved_tensors, ctx.shape), None, None  # type: ignore[no-untyped-call]
 
 
 class _Route(torch.autograd.Function):
     """The gradient of every output, added to the place of its value in the order of the outputs, eq. (FMP.16)."""
 
     @staticmethod
-    def forward(ctx: Any, grad: Tensor, first: Tensor, offsets: Tensor, shape: torch.Size) -> Tensor:
-        ctx.save_for_backward(first, offsets)
-        grad_planes = grad.new_zeros(shape)
+    def forward(ctx: Any, grad: Tensor, rows: Tensor, columns: Tensor, offsets: Tensor, shape: torch.Size) -> Tensor:
+        ctx.save_for_backward(rows, columns, offsets)
+        ctx.shape = shape
+        grad_x = grad.new_zeros(shape)
+        planes, sources, steps = (_fold(tensor.flatten(-2)) for tensor in (grad_x, grad, offsets))
+        first = _first_places(rows, columns, shape)
         places = None
-        for target, source, starts, offset in _slabs(grad_planes, grad, first, offsets):
-            places = torch.empty_like(starts) if places is None else places
-            target.scatter_add_(-1, places[: len(starts)].copy_(offset).add_(starts), source)
-        return grad_planes
+        for slab in _slabs(planes):
+            step = _cut(steps, slab)
+            places = torch.empty_like(step, dtype=torch.int64) if places is None else places
+            here = places[: step.shape[0], : step.shape[1]].copy_(step).add_(_cut(first, slab))
+            _cut(planes, slab).scatter_add_(-1, here, _cut(sources, slab))
+        return grad_x
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        first, offsets = ctx.saved_tensors
-        return grad.gather(-1, first + offsets), None, None, None
+        rows, columns, offsets = ctx.saved_tensors
+        places = _fold(offsets.flatten(-2)) + _first_places(rows, columns, ctx.shape)
+        return _fold(grad.flatten(-2)).gather(-1, places).view(offsets.shape), None, None, None, None
 
 
-def _first_places(rows: Tensor, columns: Tensor, width: int, shape: torch.Size) -> Tensor:
-    """Where in its plane of (*lead, H · W) each region starts, (*lead, n_rows · n_columns)."""
-    first = (rows.unsqueeze(-1) * width + columns.unsqueeze(-2)).flatten(-2)
-    return first.expand(*shape[:-1], -1)
+def _fold(x: Tensor) -> Tensor:
+    """(*lead, n) → (all leading dimensions but the last, the last, n)."""
+    lead = (1, 1, *x.shape[:-1])
+    return x.reshape(math.prod(lead[:-1]), *lead[-1:], x.shape[-1])
+
+
+def _fold_draws(draws: Tensor, lead: torch.Size) -> Tensor:
+    """(*draws, n) → as `_fold`, but ones where all planes share a draw."""
+    shared = [1] * (len(lead) + 1 - draws.dim()) + list(draws.shape)
+    if math.prod(shared[:-2]) > 1:
+        shared[:-2] = lead[:-1]
+    return _fold(draws.expand(shared))
+
+
+def _first_places(rows: Tensor, columns: Tensor, shape: torch.Size) -> Tensor:
+    """Where in its plane each region starts, folded."""
+    down, right = _fold_draws(rows, shape[:-2]), _fold_draws(columns, shape[:-2])
+    return (down.unsqueeze(-1) * shape[-1] + right.unsqueeze(-2)).flatten(-2)
+
+
+def _caps(axis: _Axis, x: Tensor, slab: tuple[slice, slice]) -> list[Tensor]:
+    """For unequal regions, what a value may be at most that is 1, 2 … strides on from a place.
+
+    ∞ where the region that starts at the place goes so far, else −∞.
+    """
+    if axis.equal:
+        return []
+    starts, sizes = (_cut(_fold_draws(draws, x.shape[:-2]), slab) for draws in (axis.starts, axis.sizes))
+    by_place = sizes.new_zeros(*sizes.shape[:2], x.shape[axis.dim]).scatter_(-1, starts, sizes)
+    by_place = by_place.unsqueeze(-1 if axis.dim == -2 else -2)
+    return [
+        torch.where(by_place > k, math.inf, -math.inf).to(x.dtype).expand(-1, -1, *x.shape[-2:]).flatten(-2)
+        for k in range(1, axis.most)
+    ]
+
+
+def _cut(folded: Tensor, slab: tuple[slice, slice]) -> Tensor:
+    """A slab of what belongs to all planes, or what they share."""
+    for dim, part in enumerate(slab):
+        if folded.shape[dim] > 1:
+            folded = folded[(slice(None),) * dim + (part,)]
+    return folded
 
 
 def _largest_from(
@@ -326,12 +366,14 @@ def _largest_from(
             torch.maximum(choice[..., :end], larger.mul_(k), out=choice[..., :end])
 
 
-def _slabs(planes: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors cut alike along their first dimension, on a CPU so that a cache holds a piece of `planes`."""
+def _slabs(planes: Tensor) -> Iterator[tuple[slice, slice]]:
+    """Some planes of a folded tensor after the other: as many as a processor's cache, or part of a device, holds."""
     if planes.numel():
-        pieces = -(-planes.numel() // SLAB) if planes.device.type == "cpu" else 1
-        size = max(1, len(planes) // pieces)
-        yield from zip(*(torch.split(tensor, size) for tensor in (planes, *others)), strict=True)
+        fit = max(1, (SLAB if planes.device.type == "cpu" else 128 * SLAB) // planes.shape[-1])
+        many, few = max(1, fit // planes.shape[1]), min(fit, planes.shape[1])
+        for start in range(0, planes.shape[0], many):
+            for place in range(0, planes.shape[1], few):
+                yield slice(start, start + many), slice(place, place + few)
 
 
 def _check_sizes(n_in: int, n_out: int) -> None:

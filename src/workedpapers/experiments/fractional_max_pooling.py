@@ -387,7 +387,7 @@ CHECK = _trainings(
         replace(_check, pooling="random", overlap="interval", draw="channel"),
         replace(_check, pooling="fixed", overlap="interval"),
         replace(_check, layers=4, pooling="max"),
-        replace(_check, network="inception", filters=8, layers=5, draw="batch"),
+        replace(_check, network="inception", filters=8, layers=5, draw="batch", updates=8),
     ],
 )
 _fashion = Training("fashion-mnist")
@@ -442,6 +442,11 @@ DRAWS = _trainings(
         for pooling, draw in product(("pseudorandom", "random"), _unshared)
     ],
 )
+#: Four times as long.
+LONG = _trainings(
+    range(3),
+    book=[Training(pooling=pooling, updates=4_000) for pooling in ("fixed", "pseudorandom", "random")],
+)
 #: More dropout; less is in `VARIANTS_FASHION` and `STILL_FASHION`.
 HEAVY = _trainings(
     range(3),
@@ -465,7 +470,7 @@ INCEPTION = _trainings(
         for arm in (
             _halving,
             replace(_halving, layers=5, filters=14),
-            *(replace(_inceptive, pooling=pooling) for pooling in ("fixed", "pseudorandom", "random")),
+            *(replace(_inceptive, pooling=pooling) for pooling in ("fixed", "pseudorandom")),
         )
     ],
 )
@@ -521,6 +526,7 @@ EXPERIMENTS: dict[str, Experiment[Training] | Experiment[Cost]] = {
     "still": STILL,
     "still_fashion": STILL_FASHION,
     "draws": DRAWS,
+    "long": LONG,
     "heavy": HEAVY,
     "search_inception": SEARCH_INCEPTION,
     "inception": INCEPTION,
