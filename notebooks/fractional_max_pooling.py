@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Fractional Max-Pooling: regions drawn at random
 #
-# **Pooling regions of one and two pixels, drawn anew each time, shrink a picture by any factor between one and two. The
-# draw is an augmentation inside the network, and one training gives an ensemble: average over draws.**
+# **Pooling regions of one and two pixels, drawn anew each time, shrink a picture by any factor between one and two.
+# The draw is an augmentation inside the network, and one training gives an ensemble: average over draws.**
 #
 # Paper: Graham, *Fractional Max-Pooling*, 2014 ([arXiv 1412.6071](https://arxiv.org/abs/1412.6071)).
 #
@@ -25,13 +25,14 @@
 # paper's network in all its variants and find out what the randomness is good for. You need PyTorch and
 # backpropagation. Reading takes about an hour; running every cell takes half a minute on a laptop.
 #
-# [Open in Colab](https://colab.research.google.com/github/OWNER/worked-papers/blob/main/notebooks/fractional_max_pooling.ipynb) ·
-# [source of the layer](https://github.com/OWNER/worked-papers/blob/main/src/workedpapers/fractional_max_pooling.py)
+# [Open in
+# Colab](https://colab.research.google.com/github/OWNER/worked-papers/blob/main/notebooks/fractional_max_pooling.ipynb)
+# · [source of the layer](https://github.com/OWNER/worked-papers/blob/main/src/workedpapers/fractional_max_pooling.py)
 #
 # The first cell installs the package where it is missing (on Colab, say) and never touches the PyTorch that is there.
 # Every tagged equation is followed by code that computes both of its sides by different routes: `check` compares them
-# and prints ✓, or stops the notebook. Tags with an E are *wrong* equations, printed somewhere or easily read into what is printed: `refute` prints ✗
-# once it has shown that they are wrong. A table of symbols stands at the end.
+# and prints ✓, or stops the notebook. Tags with an E are *wrong* equations, printed somewhere or easily read into what
+# is printed: `refute` prints ✗ once it has shown that they are wrong. A table of symbols stands at the end.
 
 # %%
 import importlib.util
@@ -113,8 +114,9 @@ for steps in ([1, 2, 1, 2, 1, 2, 1], [2, 1, 1, 2, 1, 1, 2], [2, 2, 2, 1, 1, 1, 1
 
 # %% [markdown]
 # Do this to the rows and to the columns of a picture, with new pieces for every picture and every layer (section 10:
-# for whom exactly): that is fractional max-pooling. Stochastic pooling, which came before it, keeps the regions and picks a random number of each
-# region. Here the *regions* are random and what is taken from each is its largest number.
+# for whom exactly): that is fractional max-pooling. Stochastic pooling, which came before it, keeps the regions and
+# picks a random number of each region. Here the *regions* are random and what is taken from each is its largest
+# number.
 #
 # Two questions are open already. The three draws keep different numbers: how far may the pieces wander before the
 # picture is distorted? And pieces that overlap, as Graham prefers them, share numbers: how does one draw those?
@@ -129,8 +131,8 @@ for steps in ([1, 2, 1, 2, 1, 2, 1], [2, 1, 1, 2, 1, 1, 2], [2, 2, 2, 1, 1, 1, 1
 #
 # $$ y_{ij} = \max_{k\in R_i,\;l\in C_j} x_{kl} \tag{FMP.1} $$
 #
-# All intervals of one axis come from a list of *marks*. Start at zero and take $S$ steps, each of one or two, until you
-# have gone the distance $D$. Such a list of steps is called a *word*. How many of its steps are twos is settled:
+# All intervals of one axis come from a list of *marks*. Start at zero and take $S$ steps, each of one or two, until
+# you have gone the distance $D$. Such a list of steps is called a *word*. How many of its steps are twos is settled:
 #
 # $$ m_0=0,\quad m_{i+1}-m_i\in\{1,2\},\quad m_S=D \quad\Rightarrow\quad D-S \text{ twos and } 2S-D \text{ ones} \tag{FMP.2} $$
 #
@@ -140,10 +142,10 @@ for steps in ([1, 2, 1, 2, 1, 2, 1], [2, 1, 1, 2, 1, 1, 2], [2, 2, 2, 1, 1, 1, 1
 #
 # $$ R_i = [m_i,\,m_{i+1}) \;\text{(disjoint)},\qquad [m_i,\,m_i+2) \;\text{(square)},\qquad [m_i,\,m_{i+1}+1) \;\text{(interval)} \tag{FMP.3} $$
 #
-# *Disjoint* regions are the pieces of section 1. *Squares* all have two rows and two columns, and one starts
-# at every mark; the author's code and PyTorch have these. *Intervals* are what the formula of the paper says for
-# overlapping regions, with the mark at both ends: two or three wide, neighbours share a line. The paper's text and its
-# code call squares overlapping, its formula says intervals. These are two layers, so here they have two names.
+# *Disjoint* regions are the pieces of section 1. *Squares* all have two rows and two columns, and one starts at every
+# mark; the author's code and PyTorch have these. *Intervals* are what the formula of the paper says for overlapping
+# regions, with the mark at both ends: two or three wide, neighbours share a line. The paper's text and its code call
+# squares overlapping, its formula says intervals. These are two layers, so here they have two names.
 #
 # How many steps does each need, and how far do they go? Disjoint regions and intervals lie *between* two marks, so
 # $N_\text{out}$ of them take $S=N_\text{out}$ steps. A square needs only the mark where it starts, so there are $S+1$.
@@ -154,12 +156,12 @@ for steps in ([1, 2, 1, 2, 1, 2, 1], [2, 1, 1, 2, 1, 1, 2], [2, 2, 2, 1, 1, 1, 1
 #
 # With these, every pixel lies in a region and no region sticks out. (Squares: neighbours start at most two apart, so
 # they leave no gap.) The ratio $\alpha=D/S$ is the mean step. For $N_\text{out}<N_\text{in}<2N_\text{out}$ all three
-# pairs satisfy $S\le D\le 2S$. Where a picture loses a single pixel, from 4 to 3 say, squares and intervals have $S=D$:
-# all steps are one, and nothing is left to chance.
+# pairs satisfy $S\le D\le 2S$. Where a picture loses a single pixel, from 4 to 3 say, squares and intervals have
+# $S=D$: all steps are one, and nothing is left to chance.
 #
 # In the library, `pooling_regions(n_in, n_out, kind=…, overlap=…)` returns starts and stops along one axis, and
-# `fractional_max_pool2d(x, rows, columns)` pools the last two axes of `x`. The cell draws regions from it, and builds all
-# words of ones and twos for a small case by itself.
+# `fractional_max_pool2d(x, rows, columns)` pools the last two axes of `x`. The cell draws regions from it, and builds
+# all words of ones and twos for a small case by itself.
 
 # %%
 RULES = {
@@ -246,8 +248,8 @@ check(
 #
 # $$ m_i = \lfloor \alpha i + \theta \rfloor, \qquad 0\le\theta<1 \tag{FMP.5} $$
 #
-# Regions with these marks are called *pseudorandom*; mathematicians know the marks as a Beatty sequence. Are they marks
-# in the sense of (FMP.2)? The steps are right: for $\alpha$ strictly between one and two
+# Regions with these marks are called *pseudorandom*; mathematicians know the marks as a Beatty sequence. Are they
+# marks in the sense of (FMP.2)? The steps are right: for $\alpha$ strictly between one and two
 #
 # $$ m_{i+1}-m_i \in \{\lfloor\alpha\rfloor,\;\lceil\alpha\rceil\} = \{1,2\} \tag{FMP.6} $$
 #
@@ -265,10 +267,10 @@ check(
 #
 # $$ a_0=1 \iff 0<u\le\tfrac1\alpha, \qquad\text{and then}\qquad a_i-1=\lfloor\alpha i+\alpha u-\varepsilon\rfloor \;\text{ for all small }\varepsilon>0 \tag{FMP.8} $$
 #
-# $a_0=\lceil\alpha u\rceil$ is one exactly where $0<\alpha u\le1$. The second part is $\lceil z\rceil-1=\lfloor z-\varepsilon\rfloor$,
-# which holds for every $z$ once $\varepsilon$ is small: for whole $z$ both sides are $z-1$. For
-# disjoint regions $a_{N_\text{out}}=\lceil N_\text{in}+\alpha u\rceil=N_\text{in}+1$. The paper says that the sequence
-# ends with $N_\text{in}$; section 16 shows what is lost if it does.
+# $a_0=\lceil\alpha u\rceil$ is one exactly where $0<\alpha u\le1$. The second part is
+# $\lceil z\rceil-1=\lfloor z-\varepsilon\rfloor$, which holds for every $z$ once $\varepsilon$ is small: for whole $z$
+# both sides are $z-1$. For disjoint regions $a_{N_\text{out}}=\lceil N_\text{in}+\alpha u\rceil=N_\text{in}+1$. The
+# paper says that the sequence ends with $N_\text{in}$; section 16 shows what is lost if it does.
 #
 # The paper's own examples are for 25 to 18. The cell computes with fractions, where nothing is rounded.
 
@@ -329,8 +331,8 @@ check("FMP.5", beatty.issuperset(PAPER), True, "the paper's three pseudorandom w
 # ($[\cdot]$ is one if the condition holds, else zero.) The phase acts only through the whole number $t$, and a uniform
 # phase makes all $S$ values of $t$ equally likely. This is how the library draws and how it computes (FMP.5) without
 # ever rounding a fraction. The remainders $r_i$ are the multiples of $g=\gcd(S,D)$ below $S$, each of them once in
-# every $S/g$ steps. Thresholds $t<t'$ give the same word if no remainder lies in $t,\dots,t'-1$, that is, no multiple of
-# $g$. So $kg+1,\dots,(k+1)g$ belong together, and the $S$ thresholds fall into $S/g$ groups of $g$:
+# every $S/g$ steps. Thresholds $t<t'$ give the same word if no remainder lies in $t,\dots,t'-1$, that is, no multiple
+# of $g$. So $kg+1,\dots,(k+1)g$ belong together, and the $S$ thresholds fall into $S/g$ groups of $g$:
 #
 # $$ \#\text{pseudorandom} = \frac{S}{\gcd(S,D)}, \qquad \#\text{random} = \binom{S}{D-S} \tag{FMP.10} $$
 #
@@ -475,8 +477,8 @@ print({name: round(value, 2) for name, value in entropy.items()}, "bits")  # dis
 #
 # $$ \mathrm E\,m_i=\alpha i \;\;\text{(both)}, \qquad |m_i-\alpha i|<1,\quad \operatorname{Var} m_i=f(1-f)\le\tfrac14 \;\;\text{(pseudorandom)} \tag{FMP.13} $$
 #
-# The phase $\frac12$ rounds $\alpha i$ to the nearest whole number (halves go up): the fixed regions that the library's layer uses
-# in evaluation with `deterministic_eval=True`.
+# The phase $\frac12$ rounds $\alpha i$ to the nearest whole number (halves go up): the fixed regions that the
+# library's layer uses in evaluation with `deterministic_eval=True`.
 #
 # A random word has no such bound. How many of its first $i$ steps are twos? Think of an urn with $S$ balls, $D-S$ of
 # them twos, and draw $i$ without putting back: a hypergeometric number, whose variance is that of $i$ independent
@@ -484,8 +486,9 @@ print({name: round(value, 2) for name, value in entropy.items()}, "bits")  # dis
 #
 # $$ \operatorname{Var} m_i = \frac{i\,(S-i)}{S-1}\;q\,(1-q) \qquad\text{(random)} \tag{FMP.14} $$
 #
-# (for $S\ge2$; a single step is no choice). Zero at both ends, which are fixed, and largest in the middle, where the deviation is about $\frac12\sqrt{S\,q(1-q)}$:
-# a random walk that is tied down at both ends, which is called a bridge. From 25 to 18 that is a pixel; at twice the size, 1.4 times as much.
+# (for $S\ge2$; a single step is no choice). Zero at both ends, which are fixed, and largest in the middle, where the
+# deviation is about $\frac12\sqrt{S\,q(1-q)}$: a random walk that is tied down at both ends, which is called a bridge.
+# From 25 to 18 that is a pixel; at twice the size, 1.4 times as much.
 
 # %%
 S, D = 9, 13
@@ -575,14 +578,15 @@ for kind, offset in offsets.items():
 #
 # $$ \max_{k\in R,\;l\in C} x_{kl} = \max_{k\in R}\;\max_{l\in C}\;x_{kl} \tag{FMP.15} $$
 #
-# For squares this has a consequence. Let $M_{kl}$ be the largest of the four pixels of the square
-# that starts at $(k,l)$: ordinary max-pooling with stride *one*, no randomness in it. Then $y_{ij}=M_{m_i,m'_j}$ with
-# the marks $m$ of the rows and $m'$ of the columns. A random pooling is a random *reading* of $M$; which rows and
-# columns of $M$ are left out is all that chance decides. The library computes it this way: first $M$ along each axis, for all
-# places at once, which needs no index; then, for each output, which row won, which column in it, and its value.
+# For squares this has a consequence. Let $M_{kl}$ be the largest of the four pixels of the square that starts at
+# $(k,l)$: ordinary max-pooling with stride *one*, no randomness in it. Then $y_{ij}=M_{m_i,m'_j}$ with the marks $m$
+# of the rows and $m'$ of the columns. A random pooling is a random *reading* of $M$; which rows and columns of $M$ are
+# left out is all that chance decides. The library computes it this way: first $M$ along each axis, for all places at
+# once, which needs no index; then, for each output, which row won, which column in it, and its value.
 #
 # *The way back.* Each output sends its gradient to the pixel that it came from. A pixel that won in several
-# overlapping regions gets several gradients. With $\operatorname{argmax}_{ij}$ for the winner of the region $R_i\times C_j$:
+# overlapping regions gets several gradients. With $\operatorname{argmax}_{ij}$ for the winner of the region
+# $R_i\times C_j$:
 #
 # $$ \frac{\partial L}{\partial x_{kl}} = \sum_{ij:\;(k,l)\,=\,\operatorname{argmax}_{ij}} \frac{\partial L}{\partial y_{ij}} \tag{FMP.16} $$
 #
@@ -649,20 +653,21 @@ print("along the row first:", row_first, " along the column first:", column_firs
 # **Count from the output: six poolings by $\sqrt2$ need a picture of 36×36, twelve by $\sqrt[3]2$ one of 94×94.**
 #
 # The paper's networks alternate convolutions of 2×2, which cost one pixel, with fractional poolings, and end with a
-# convolution of 2×2 on a picture of 2×2 pixels. The author fixes the sizes from the end. In this section $\alpha$ is the
-# ratio that is *asked for*, such as $\sqrt2$; before a pooling by $\alpha$ to $N_\text{out}$ stands the whole number
-# nearest to $\alpha N_\text{out}$. Read the other way:
+# convolution of 2×2 on a picture of 2×2 pixels. The author fixes the sizes from the end. In this section $\alpha$ is
+# the ratio that is *asked for*, such as $\sqrt2$; before a pooling by $\alpha$ to $N_\text{out}$ stands the whole
+# number nearest to $\alpha N_\text{out}$. Read the other way:
 #
 # $$ N_\text{in}=\lfloor\alpha N_\text{out}+\tfrac12\rfloor \quad\Rightarrow\quad N_\text{out}=\lfloor N_\text{in}/\alpha+\tfrac12\rfloor \tag{FMP.17} $$
 #
-# *Proof.* $|N_\text{in}-\alpha N_\text{out}|\le\frac12$, so $|N_\text{in}/\alpha-N_\text{out}|\le\frac1{2\alpha}<\frac12$:
-# the nearest whole number to $N_\text{in}/\alpha$ is $N_\text{out}$. $\blacksquare$ So a layer that is given the ratio
-# must *round*. PyTorch's `output_ratio` rounds down, and 35 becomes 24 instead of 25.
+# *Proof.* $|N_\text{in}-\alpha N_\text{out}|\le\frac12$, so
+# $|N_\text{in}/\alpha-N_\text{out}|\le\frac1{2\alpha}<\frac12$: the nearest whole number to $N_\text{in}/\alpha$ is
+# $N_\text{out}$. $\blacksquare$ So a layer that is given the ratio must *round*. PyTorch's `output_ratio` rounds down,
+# and 35 becomes 24 instead of 25.
 #
-# Let $s_l$ be the side after pooling $l$ and $s_0$ the picture's; a convolution takes $s_{l-1}$ to $s_{l-1}-1$, and the
-# pooling that to $s_l$. From $s_L=2$ walk back. (The maximum matters only for ratios near one, where rounding could give
-# $s_l$ itself.) A picture of a pixel more or less ends in one pixel too, since every pooling rounds; these are the
-# author's sizes.
+# Let $s_l$ be the side after pooling $l$ and $s_0$ the picture's; a convolution takes $s_{l-1}$ to $s_{l-1}-1$, and
+# the pooling that to $s_l$. From $s_L=2$ walk back. (The maximum matters only for ratios near one, where rounding
+# could give $s_l$ itself.) A picture of a pixel more or less ends in one pixel too, since every pooling rounds; these
+# are the author's sizes.
 #
 # $$ s_{l-1} = \max\bigl(\lfloor\alpha s_l+\tfrac12\rfloor,\,s_l+1\bigr)+1: \qquad s_0 = 36 \;(\alpha=\sqrt2,\,L=6),\qquad s_0=94 \;(\alpha=\sqrt[3]2,\,L=12) \tag{FMP.18} $$
 
@@ -700,9 +705,10 @@ for first, layers, roots in ((36, 6, 2), (94, 12, 3)):
 # $$ \frac1{N_\text{out}}\sum_i|R_i| = \frac{N_\text{in}}{N_\text{out}},\qquad 2,\qquad \frac{N_\text{in}-1}{N_\text{out}}+1 \tag{FMP.19} $$
 #
 # for disjoint regions, squares and intervals. In two dimensions these are squared: for $\sqrt2$ about 2, 4 and 5.8
-# pixels for one output. So the three differ in how much they *blur*, and not only in whether they overlap: a maximum over
-# more pixels of dense noise varies less from place to place. (Not so for smooth strokes, as exercise 6 shows, nor for
-# sparse bright dots, which a maximum makes larger.) Some summaries read *overlapping* as regions of 3×3; an interval is three wide only where its step is two.
+# pixels for one output. So the three differ in how much they *blur*, and not only in whether they overlap: a maximum
+# over more pixels of dense noise varies less from place to place. (Not so for smooth strokes, as exercise 6 shows, nor
+# for sparse bright dots, which a maximum makes larger.) Some summaries read *overlapping* as regions of 3×3; an
+# interval is three wide only where its step is two.
 
 # %%
 widths = {}
@@ -725,21 +731,23 @@ check(
 # TensorFlow draws one pair of regions for a whole batch, the author's code one for each image and shares it among the
 # channels, PyTorch one for each image *and* channel. Does it matter? Follow one output down to the picture: output $i$
 # of the last of $L$ layers starts at mark $m^{(L)}_i$ of the layer below, that at mark $m^{(L-1)}$ of *that* number,
-# and so on; a convolution of 2×2 in between leaves the start where it is. With pseudorandom marks, each less than one from its even place,
+# and so on; a convolution of 2×2 in between leaves the start where it is. With pseudorandom marks, each less than one
+# from its even place,
 #
 # $$ \bigl|\,m^{(1)}_{m^{(2)}_{\ddots m^{(L)}_i}} - \alpha_1\cdots\alpha_L\,i\,\bigr| < 1+\alpha_1+\alpha_1\alpha_2+\dots+\alpha_1\cdots\alpha_{L-1} \tag{FMP.20} $$
 #
 # *Proof.* By induction from the top. If the place in layer $l$ is off by less than $e$, the mark there is off by less
 # than $\alpha_le$, plus less than one for its own rounding. $\blacksquare$
 #
-# Random marks have no bound that holds for every size. If all $\alpha_l$ are $\alpha$, the geometric sum is below $\alpha^L/(\alpha-1)$: an
-# output, which stands for $\alpha^L$ pixels, is off by less than $\frac1{\alpha-1}$ of its own size, 2.4 for $\sqrt2$. When
-# all channels move together, the picture is distorted as a whole, and the channels still agree on the place. With a draw
-# for each channel the next convolution adds up pixels that belong to different places. Section 15 measures what that
-# costs.
+# Random marks have no bound that holds for every size. If all $\alpha_l$ are $\alpha$, the geometric sum is below
+# $\alpha^L/(\alpha-1)$: an output, which stands for $\alpha^L$ pixels, is off by less than $\frac1{\alpha-1}$ of its
+# own size, 2.4 for $\sqrt2$. When all channels move together, the picture is distorted as a whole, and the channels
+# still agree on the place. With a draw for each channel the next convolution adds up pixels that belong to different
+# places. Section 15 measures what that costs.
 #
-# The cell tries all patterns of two layers with unlike ratios, to see that the bound is tight enough to tell the order of
-# the factors, and then draws for the first five layers of the paper's network. (From 3 to 2 squares are not random.)
+# The cell tries all patterns of two layers with unlike ratios, to see that the bound is tight enough to tell the order
+# of the factors, and then draws for the first five layers of the paper's network. (From 3 to 2 squares are not
+# random.)
 
 
 # %%
@@ -796,27 +804,26 @@ print(
 # %% [markdown]
 # ## 11. Averaging over passes
 #
-# **Regions are drawn in testing too. The mean of $n$ passes has no larger loss than the passes have on average, and the
-# expected squared error is exactly $a+b/n$.**
+# **Regions are drawn in testing too. The mean of $n$ passes has no larger loss than the passes have on average, and
+# the expected squared error is exactly $a+b/n$.**
 #
 # A trained network with random regions is many networks. Each pass over the test image draws one of them and gives a
-# vector of class probabilities $p$. The paper averages over a dozen passes. Write $\bar p_n$ for the mean of $n$ passes
-# and $e$ for the one-hot label. Both usual losses are convex in $p$, so by Jensen's inequality the mean is never worse
-# than the passes are on average:
+# vector of class probabilities $p$. The paper averages over a dozen passes. Write $\bar p_n$ for the mean of $n$
+# passes and $e$ for the one-hot label. Both usual losses are convex in $p$, so by Jensen's inequality the mean is
+# never worse than the passes are on average:
 #
 # $$ \lVert\bar p_n-e\rVert^2 \le \frac1n\sum_k\lVert p_k-e\rVert^2, \qquad -\log\bar p_{n,\text{label}} \le -\frac1n\sum_k\log p_{k,\text{label}} \tag{FMP.21} $$
 #
 # For the squared error (Brier's score) you know how much better. The passes are independent draws with mean
-# $\mathrm E\,p$ and covariance $\Sigma$. In $\bar p_n-e=(\bar p_n-\mathrm E\,p)+(\mathrm E\,p-e)$ the cross term has mean
-# zero, and $\bar p_n$ has the covariance $\Sigma/n$:
+# $\mathrm E\,p$ and covariance $\Sigma$. In $\bar p_n-e=(\bar p_n-\mathrm E\,p)+(\mathrm E\,p-e)$ the cross term has
+# mean zero, and $\bar p_n$ has the covariance $\Sigma/n$:
 #
 # $$ \mathrm E\,\lVert\bar p_n-e\rVert^2 = \lVert\mathrm E\,p-e\rVert^2 + \frac{\operatorname{tr}\Sigma}{n} \tag{FMP.22} $$
 #
-# So two passes get half of all that can be gained, four three quarters, twelve eleven twelfths. The *error rate* has no
-# such law: it counts how often the largest entry is the wrong one, and averaging can even raise it. Of the passes (0.51,
-# 0.49), (0.51, 0.49) and (0, 1) with label 0, two are right, and their mean is wrong. Section 15 fits the same form to
-# it all the same. The cell goes through all sequences of three passes out of four
-# equally likely networks.
+# So two passes get half of all that can be gained, four three quarters, twelve eleven twelfths. The *error rate* has
+# no such law: it counts how often the largest entry is the wrong one, and averaging can even raise it. Of the passes
+# (0.51, 0.49), (0.51, 0.49) and (0, 1) with label 0, two are right, and their mean is wrong. Section 15 fits the same
+# form to it all the same. The cell goes through all sequences of three passes out of four equally likely networks.
 
 # %%
 p = torch.tensor(
@@ -882,8 +889,9 @@ print(inspect.getsource(module._largest_from))
 #
 # The forward pass calls this along the rows, then along the columns of the result, and traces each output back: which
 # row won, and in that row which column. The sum of both offsets is all that the backward pass needs, a 16-bit number
-# for each output (32 bits in very wide pictures), beside the starts of the regions. PyTorch keeps a 64-bit index for each, and the input. On a CPU, in float32
-# and float64, values and gradients are PyTorch's bit by bit, on pictures with many equal pixels too:
+# for each output (32 bits in very wide pictures), beside the starts of the regions. PyTorch keeps a 64-bit index for
+# each, and the input. On a CPU, in float32 and float64, values and gradients are PyTorch's bit by bit, on pictures
+# with many equal pixels too:
 
 # %%
 generator = torch.Generator().manual_seed(1)
@@ -926,18 +934,18 @@ print(
 
 # %% [markdown]
 # *Cost.* The direct way compares three times per output of a square. Pooling at every place compares about
-# $N_\text{in}^2$ pairs along each axis, and takes the larger of each pair as well: with $N_\text{in}/N_\text{out}=\sqrt2$
-# eight operations per output, but on contiguous numbers, of which a processor does eight or sixteen at a time. Section
-# 17 measures.
+# $N_\text{in}^2$ pairs along each axis, and takes the larger of each pair as well: with
+# $N_\text{in}/N_\text{out}=\sqrt2$ eight operations per output, but on contiguous numbers, of which a processor does
+# eight or sixteen at a time. Section 17 measures.
 
 # %% [markdown]
 # ## 13. Explore
 #
 # **See the regions, and what they do to a digit.**
 #
-# On the left a digit of 25×25 pixels with a line where each region starts; pixels that several regions share are lighter.
-# On the right what comes out. Start with disjoint pseudorandom regions and change the draw: the digit shivers. Then
-# take random ones. Squares and intervals thicken the strokes, the more so the smaller $\alpha$.
+# On the left a digit of 25×25 pixels with a line where each region starts; pixels that several regions share are
+# lighter. On the right what comes out. Start with disjoint pseudorandom regions and change the draw: the digit
+# shivers. Then take random ones. Squares and intervals thicken the strokes, the more so the smaller $\alpha$.
 
 # %% tags=["hide-input"]
 small = torch.from_numpy(load_digits().images[3]).float()[None, None] / 16
@@ -1080,139 +1088,27 @@ for pooling in ("max", "fixed", "pseudorandom", "random"):
     )
 
 # %% [markdown]
-# TEXT14
-
-# %% tags=["hide-input"]
-runs = {
-    data: pd.concat([sweep(table, "book", device="cpu") for table in tables])
-    for data, tables in experiment.TABLES.items()
-}
-ARMS = {"2×2 with stride two": ("max", "square")} | {
-    f"{pooling}, {overlap}": (pooling, overlap)
-    for pooling in ("fixed", "pseudorandom", "random")
-    for overlap in RULES
-}
-
-
-def mean_and_spread(values):
-    return f"{values.mean():.1f} ± {values.std():.1f}"
-
-
-def compare(metrics, dropout=0.0, arms=ARMS):
-    """One row an arm: the metrics on both data sets, mean ± deviation over the seeds."""
-    table = {}
-    for data, rows in runs.items():
-        rows = (
-            rows[rows.dropout == dropout].set_index(["pooling", "overlap"]).sort_index()
-        )
-        for metric, label in metrics.items():
-            table[data, label] = {
-                name: mean_and_spread(rows.loc[arm, metric])
-                for name, arm in arms.items()
-            }
-    return pd.DataFrame(table)
-
-
-compare({"test_error": "one pass", "vote_error": "twelve"})
-
-# %% [markdown]
-# TEXT14b
-
-# %%
-scoreboard_table(experiment.scoreboard())
-
-# %% [markdown]
-# TEXT15 Q1
-
-# %% tags=["hide-input"]
-compare({"flips": "flips", "vote_error": "error"})
-
-# %% [markdown]
-# TEXT Q2
-
-# %% tags=["hide-input"]
-fashion = pd.concat(
-    [runs["Fashion-MNIST"], sweep(experiment.HEAVY, "book", device="cpu")]
-)
-fashion = fashion[(fashion.overlap == "square") & (fashion.pooling != "max")]
-drawn_bits = {
-    pooling: 2 * sum(math.log2(patterns(*size, pooling, "square")) for size in sizes)
-    for pooling in ("pseudorandom", "random")
-} | {"fixed": 0.0}
-fig, (left, right) = figures.panels(2, sharex=True)
-for dropout, role in ((0.0, "learned"), (0.25, "baseline"), (0.5, "wrong")):
-    rows = fashion[fashion.dropout == dropout].assign(
-        bits=fashion.pooling.map(drawn_bits)
-    )
-    for panel, metric in ((left, "train_nats"), (right, "vote_error")):
-        grouped = rows.groupby("bits")[metric]
-        panel.errorbar(
-            grouped.mean().index,
-            grouped.mean(),
-            grouped.std(),
-            fmt="o-",
-            color=figures.COLORS[role],
-            label=f"{dropout:g}",
-        )
-left.set(xlabel="bits a pass draws", ylabel="training loss (nats)")
-right.set(xlabel="bits a pass draws", ylabel="test error, 12 passes (%)")
-left.legend(title="dropout")
-fig.suptitle("TITLE")
-plt.show()
-
-# %% [markdown]
-# TEXT Q3 layers or regions
-
-# %% tags=["hide-input"]
-compare(
-    {
-        "train_error": "training",
-        "test_error": "test, one pass",
-        "vote_error": "test, twelve",
-    },
-    arms=...,
-)
-
-# %% [markdown]
-# TEXT Q4 passes
-
-# %% tags=["hide-input"]
-fig, panels = figures.panels(2)
-fits = {}
-for panel, (data, rows) in zip(panels, runs.items(), strict=True):
-    for kind, role in (("pseudorandom", "learned"), ("random", "wrong")):
-        chosen = rows[
-            (rows.pooling == kind) & (rows.overlap == "square") & (rows.dropout == 0)
-        ]
-        n = np.array(chosen.curve_passes.iloc[0])
-        curves = np.array(chosen.curve_error.to_list())
-        a, c = np.linalg.lstsq(
-            np.stack((np.ones(len(n)), 1 / n), 1), curves.mean(0), rcond=None
-        )[0].tolist()[:2]
-        ...
-
-# %% [markdown]
 # ## 16. Errata and conventions
 #
 # **Where paper, review and popular code print or do something else, shown by counter-example.**
 #
 # *The end point.* The paper lets both sequences run from 1 to $N_\text{in}$, and its disjoint regions are
-# $[a_{i-1},\,a_i-1]$. Then the last region ends at $N_\text{in}-1$ and the last row and column of the picture are never
-# seen:
+# $[a_{i-1},\,a_i-1]$. Then the last region ends at $N_\text{in}-1$ and the last row and column of the picture are
+# never seen:
 #
 # $$ a_{N_\text{out}} = N_\text{in} \;\text{ (disjoint)} \tag{FMP.E1} $$
 #
 # The right end is $N_\text{in}+1$ for disjoint regions, which is also what the paper's own examples do (18 steps that
 # add up to 25, from 1), and what TensorFlow's source says; for intervals it is $N_\text{in}$.
 #
-# *A review's formulas.* In the paper $P_{ij}$ is the set of pixels of output $(i,j)$, with marks $a$ for the rows and $b$
-# for the columns, counted from one. A public review of the paper has lost some signs. The $-1$ of the disjoint regions has
-# slipped into the subscript, which leaves one pixel for each region:
+# *A review's formulas.* In the paper $P_{ij}$ is the set of pixels of output $(i,j)$, with marks $a$ for the rows and
+# $b$ for the columns, counted from one. A public review of the paper has lost some signs. The $-1$ of the disjoint
+# regions has slipped into the subscript, which leaves one pixel for each region:
 #
 # $$ P_{ij} = [a_{i-1},\,a_{i-1}]\times[b_{j-1},\,b_{j-1}] \tag{FMP.E2} $$
 #
-# The overlapping ones have a stray 1 after $b_j$. Read as $b_j-1$, rows overlap and columns do not, and the last column
-# of the picture is never read:
+# The overlapping ones have a stray 1 after $b_j$. Read as $b_j-1$, rows overlap and columns do not, and the last
+# column of the picture is never read:
 #
 # $$ P_{ij} = [a_{i-1},\,a_i]\times[b_{j-1},\,b_j-1] \tag{FMP.E3} $$
 #
@@ -1289,7 +1185,8 @@ print(
 #
 # $$ \text{eval}() \;\Rightarrow\; y \text{ is a function of } x \tag{FMP.E8} $$
 #
-# *Counts.* One might expect $N_\text{out}$ pseudorandom patterns. That holds for disjoint regions of coprime sizes. Squares have one step less and another slope; the layer that people run, from 35 to 25, has eight:
+# *Counts.* One might expect $N_\text{out}$ pseudorandom patterns. That holds for disjoint regions of coprime sizes.
+# Squares have one step less and another slope; the layer that people run, from 35 to 25, has eight:
 #
 # $$ \#\text{pseudorandom squares} = N_\text{out} \tag{FMP.E9} $$
 #
@@ -1352,17 +1249,17 @@ refute(
 # say so; the author's scripts for the record networks use pseudorandom ones, with dropout (the scripts that we know of
 # are later than the paper). That is no contradiction, and section 15 tests both.
 #
-# *Who has what.* `torch.nn.FractionalMaxPool2d`: pseudorandom squares of any size, a draw per channel. TensorFlow: random
-# or pseudorandom, disjoint, or intervals of which the last is clipped, a draw per batch. The author's code: random or
-# pseudorandom, disjoint or squares, a draw per image. The layer of this chapter has both kinds, three overlaps and three
-# ways to share a draw, in any combination; not TensorFlow's own words and clipped interval, nor PyTorch's squares of
-# other sizes. It differentiates backwards as often as you like, but not under `torch.func`.
+# *Who has what.* `torch.nn.FractionalMaxPool2d`: pseudorandom squares of any size, a draw per channel. TensorFlow:
+# random or pseudorandom, disjoint, or intervals of which the last is clipped, a draw per batch. The author's code:
+# random or pseudorandom, disjoint or squares, a draw per image. The layer of this chapter has both kinds, three
+# overlaps and three ways to share a draw, in any combination; not TensorFlow's own words and clipped interval, nor
+# PyTorch's squares of other sizes. It differentiates backwards as often as you like, but not under `torch.func`.
 
 # %% [markdown]
 # ## 18. Exercises
 #
-# Each exercise has a stub, a checker and a folded solution. Fill in the stub, run it, then call the checker on it, such
-# as `check_exercise_1(field)`: it prints "right", or raises with what is wrong.
+# Each exercise has a stub, a checker and a folded solution. Fill in the stub, run it, then call the checker on it,
+# such as `check_exercise_1(field)`: it prints "right", or raises with what is wrong.
 #
 # **1 (calculation).** How large a picture does the paper's network take? Return the side for a number of poolings
 # `layers` and a ratio `alpha`, by (FMP.18), *before* the first convolution.
@@ -1406,8 +1303,8 @@ def check_exercise_1(field):
 # </details>
 #
 # **2 (theory).** Which phases give a word? For a word of ones and twos, return the interval $[\text{low},\text{high})$
-# of all phases $\theta$ for which (FMP.5) has these steps, as two `Fraction`s, with $\alpha=D/S$ from the word itself; or
-# None if there is no such phase. Hint: every mark bounds the phase from both sides.
+# of all phases $\theta$ for which (FMP.5) has these steps, as two `Fraction`s, with $\alpha=D/S$ from the word itself;
+# or None if there is no such phase. Hint: every mark bounds the phase from both sides.
 
 
 # %% tags=["exercise-2"]
@@ -1475,8 +1372,8 @@ def check_exercise_3(covariance):
 #
 # The steps have the variance $v=q(1-q)$ each, and all pairs have the same covariance $c$. The sum of all is fixed, so
 # $Sv+S(S-1)c=0$ and $c=-v/(S-1)$. The first $i$ and the first $j$ steps share $i$ steps and $ij-i$ pairs of different
-# ones: $iv+(ij-i)c=iv\bigl(1-\frac{j-1}{S-1}\bigr)=\frac{i(S-j)}{S-1}v$. With $i=j$ that is (FMP.14): a Brownian bridge
-# in whole numbers.
+# ones: $iv+(ij-i)c=iv\bigl(1-\frac{j-1}{S-1}\bigr)=\frac{i(S-j)}{S-1}v$. With $i=j$ that is (FMP.14): a Brownian
+# bridge in whole numbers.
 #
 # ```python
 # def covariance(S, D, i, j):
@@ -1487,8 +1384,8 @@ def check_exercise_3(covariance):
 # </details>
 #
 # **4 (implementation).** Pool in three dimensions: x of shape $(*, T, H, W)$, with regions for each axis, by two calls
-# of `fractional_max_pool2d`. The same regions hold for all leading dimensions. Hint: regions of one pixel,
-# $[k,k+1)$, are allowed as well.
+# of `fractional_max_pool2d`. The same regions hold for all leading dimensions. Hint: regions of one pixel, $[k,k+1)$,
+# are allowed as well.
 
 
 # %% tags=["exercise-4"]
@@ -1577,9 +1474,9 @@ def check_exercise_5(limit_score):
 # </details>
 #
 # **6 (experiment).** Which pooling changes least when the picture moves? Pool `digit`, 25×25, to 18×18 with the phases
-# $(k+\frac12)/17$, $k=0,\dots,16$, the same for rows and columns and for every kind of overlap, pool the digit moved by one pixel to the right (filled with
-# zeros) with the *same* regions, and return the mean over the phases of $\lVert y-y'\rVert/\lVert y\rVert$. Guess the
-# order first, then ask what made it.
+# $(k+\frac12)/17$, $k=0,\dots,16$, the same for rows and columns and for every kind of overlap, pool the digit moved
+# by one pixel to the right (filled with zeros) with the *same* regions, and return the mean over the phases of
+# $\lVert y-y'\rVert/\lVert y\rVert$. Guess the order first, then ask what made it.
 
 
 # %% tags=["exercise-6"]
@@ -1621,10 +1518,10 @@ def check_exercise_6(change):
 # %% [markdown]
 # <details><summary>Solution 6</summary>
 #
-# The ratio falls from disjoint regions to intervals. But look at numerator and denominator: on a smooth digit the change
-# itself is nearly the same for all three; larger regions make the *result brighter*. Put dense noise in place of the digit,
-# `torch.rand(25, 25)`, and the change itself falls, to less than half; put a few bright dots there, and it rises. What
-# overlapping does depends on the picture. Section 15 asks what it does to predictions.
+# The ratio falls from disjoint regions to intervals. But look at numerator and denominator: on a smooth digit the
+# change itself is nearly the same for all three; larger regions make the *result brighter*. Put dense noise in place
+# of the digit, `torch.rand(25, 25)`, and the change itself falls, to less than half; put a few bright dots there, and
+# it rises. What overlapping does depends on the picture. Section 15 asks what it does to predictions.
 #
 # ```python
 # def change(overlap):

@@ -532,17 +532,42 @@ def test_a_batch_larger_than_the_cache_gives_the_same(monkeypatch, overlap, draw
         assert_as_looped(x, *regions_for(x.shape, overlaps=(overlap, "square"), draws=draws))
 
 
-def test_only_large_batches_on_a_processor_are_cut_into_pieces(monkeypatch):
-    numbers = torch.zeros(2**18 // 64, 64)
-    assert [len(piece) * 64 * 4 for (piece,) in module._slabs(numbers)] == [2**19, 2**19]  # 512 kB
+def pieces(x):
+    return [tuple(module._cut(x, slab).shape) for slab in module._slabs(x)]
+
+
+def test_only_what_a_cache_cannot_hold_is_cut_into_pieces(monkeypatch):
+    assert pieces(torch.zeros(2**12, 1, 64)) == 2 * [(2**11, 1, 64)]  # 512 kB each
+    assert pieces(torch.zeros(1, 2**12, 64)) == 2 * [(1, 2**11, 64)]  # one image of many channels
     monkeypatch.setattr(module, "SLAB", 30)
-    pieces = list(module._slabs(torch.zeros(7, 10), torch.arange(7)))
-    assert [part.tolist() for _, part in pieces] == [[0, 1], [2, 3], [4, 5], [6]]
-    assert [tuple(x.shape) for x, _ in pieces] == [(2, 10), (2, 10), (2, 10), (1, 10)]
-    assert [len(x) for (x,) in module._slabs(torch.zeros(3, 10))] == [3]
-    assert [len(x) for (x,) in module._slabs(torch.zeros(2, 50))] == [1, 1]
-    assert [len(x) for (x,) in module._slabs(torch.zeros(7, 10, device="meta"))] == [7]
-    assert list(module._slabs(torch.zeros(0, 10))) == []
+    assert pieces(torch.zeros(3, 1, 10)) == [(3, 1, 10)]
+    assert pieces(torch.zeros(7, 1, 10)) == [(3, 1, 10), (3, 1, 10), (1, 1, 10)]
+    assert pieces(torch.zeros(3, 2, 10)) == 3 * [(1, 2, 10)]
+    assert pieces(torch.zeros(2, 4, 10)) == 2 * [(1, 3, 10), (1, 1, 10)]
+    assert pieces(torch.zeros(2, 1, 50)) == 2 * [(1, 1, 50)]
+    assert pieces(torch.zeros(7, 1, 10, device="meta")) == [(7, 1, 10)]
+    assert len(pieces(torch.zeros(2, 128 * 3, 10, device="meta"))) == 2
+    assert pieces(torch.zeros(0, 3, 10)) == []
+
+
+@pytest.mark.parametrize("draws", [((1, 5), (1, 1)), ((2, 1), (1, 5)), ((2, 5), (2, 5)), ((5,), (1, 5))])
+def test_pieces_of_channels_keep_their_own_draws(monkeypatch, draws):
+    x = picture(2, 5, 6, 8, levels=5)
+    for slab in (1, 100, 200, 1000):
+        monkeypatch.setattr(module, "SLAB", slab)
+        assert_as_looped(x, *regions_for(x.shape, overlaps=("interval", "disjoint"), draws=draws))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_compiled_layer_takes_batches_of_any_size(kind):
+    layer = torch.compile(FractionalMaxPool2d(4, kind=kind, deterministic_eval=True).eval(), backend="eager")
+    plain = FractionalMaxPool2d(4, deterministic_eval=True).eval()
+    for size in (2, 3):
+        x = torch.randn(size, 2, 6, 6)
+        assert torch.equal(layer(x), plain(x))
+    assert layer.train()(x).shape == (3, 2, 4, 4)
+    assert layer(x[:1]).shape == (1, 2, 4, 4)
 
 
 def torch_case(shape, sizes, dtype, seed=0):

@@ -245,9 +245,9 @@ class _Pool(torch.autograd.Function):
             if not work:  # used again for each slab: new memory would cost more than the arithmetic
                 work = [torch.empty_like(inputs, dtype=dtype) for dtype in 3 * [x.dtype] + 3 * [scale]]
                 outs = [torch.empty_like(values, dtype=dtype) for dtype in (torch.int64, scale, scale)]
-            here = [slice(count) for count in inputs.shape[:2]]
-            in_row, in_region, within, to_right, to_below, spare = (space[*here] for space in work)
-            places, below, beside = (space[*here] for space in outs)
+            here = tuple(slice(count) for count in inputs.shape[:2])
+            in_row, in_region, within, to_right, to_below, spare = (space[here] for space in work)
+            places, below, beside = (space[here] for space in outs)
             has_nan = x.device.type != "cpu" or bool(inputs.amax().isnan())
             _largest_from(inputs, right, _caps(right, x, slab), has_nan, in_row, to_right, spare, within)
             _largest_from(in_row, down, _caps(down, x, slab), has_nan, in_region, to_below, spare, within)
