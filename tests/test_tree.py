@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 MAX_BYTES = 2_000_000
+PICTURE = re.compile(r"[A-Za-z0-9+/]{200,}")
 # Places of one machine. /content is Colab's.
 MACHINE_PATH = re.compile(r"(?<![\w.~}])/(?:home|root|Users|work|mnt|tmp)/(?!\{|<|\$)\w")
 REGISTRY = re.compile(
@@ -38,12 +39,12 @@ def texts() -> dict[str, str]:
 
 
 def lines_with(pattern: re.Pattern[str]) -> list[str]:
-    """Where a pattern occurs."""
+    """Where a pattern occurs, but for pictures, whose base64 text can hold anything."""
     return [
         f"{name}:{number}: {line.strip()[:120]}"
         for name, text in texts().items()
         for number, line in enumerate(text.splitlines(), 1)
-        if pattern.search(line)
+        if pattern.search(PICTURE.sub("", line))
     ]
 
 
