@@ -537,8 +537,8 @@ def pieces(x):
 
 
 def test_only_what_a_cache_cannot_hold_is_cut_into_pieces(monkeypatch):
-    assert pieces(torch.zeros(2**12, 1, 64)) == 2 * [(2**11, 1, 64)]  # 512 kB each
-    assert pieces(torch.zeros(1, 2**12, 64)) == 2 * [(1, 2**11, 64)]  # one image of many channels
+    assert pieces(torch.zeros(2**13, 1, 64)) == 2 * [(2**12, 1, 64)]  # 1 MB each
+    assert pieces(torch.zeros(1, 2**13, 64)) == 2 * [(1, 2**12, 64)]  # one image of many channels
     monkeypatch.setattr(module, "SLAB", 30)
     assert pieces(torch.zeros(3, 1, 10)) == [(3, 1, 10)]
     assert pieces(torch.zeros(7, 1, 10)) == [(3, 1, 10), (3, 1, 10), (1, 1, 10)]

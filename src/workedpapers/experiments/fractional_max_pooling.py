@@ -405,6 +405,8 @@ SEARCH = _trainings(
         for (pooling, overlap, dropout), rate in product(_search, RATES)
     ],
 )
+#: The largest of these rates on the other data set, where some runs diverge.
+UNSTABLE = _trainings(range(3), book=[Training(pooling="fixed", learning_rate=max(RATES))])
 
 
 def _variants(data: str) -> list[Training]:
@@ -469,7 +471,6 @@ INCEPTION = _trainings(
         replace(arm, learning_rate=0.1)
         for arm in (
             _halving,
-            replace(_halving, layers=5, filters=14),
             *(replace(_inceptive, pooling=pooling) for pooling in ("fixed", "pseudorandom")),
         )
     ],
@@ -521,6 +522,7 @@ COST = Experiment(
 EXPERIMENTS: dict[str, Experiment[Training] | Experiment[Cost]] = {
     "check": CHECK,
     "search": SEARCH,
+    "unstable": UNSTABLE,
     "variants": VARIANTS,
     "variants_fashion": VARIANTS_FASHION,
     "still": STILL,
@@ -535,17 +537,18 @@ EXPERIMENTS: dict[str, Experiment[Training] | Experiment[Cost]] = {
 }
 
 
-#: What the paper finds, as far as it is run here: an arm less another, and the sign of that difference in error. What
-#: is not named is random, square and without dropout.
-FINDINGS: list[tuple[str, dict[str, object], dict[str, object], int]] = [
-    ("squares less 2×2 pooling with stride two", {}, {"pooling": "max"}, -1),
-    ("squares less disjoint regions", {}, {"overlap": "disjoint"}, -1),
-    ("random less pseudorandom", {}, {"pooling": "pseudorandom"}, -1),
+#: What the paper finds, as far as it is run here: an arm less another, the sign of that difference in error, and where
+#: ours has another sign, why. What is not named is random, square, without dropout and with twelve passes.
+FINDINGS: list[tuple[str, dict[str, object], dict[str, object], int, str]] = [
+    ("squares, 12 passes, less 2×2 pooling with stride two", {}, {"pooling": "max"}, -1, "three seeds disagree"),
+    ("squares less disjoint regions", {}, {"overlap": "disjoint"}, -1, "three seeds disagree"),
+    ("random less pseudorandom", {}, {"pooling": "pseudorandom"}, -1, "possible: too few updates, see the last row"),
     (
         "random less pseudorandom, with dropout",
         {"dropout": DROPOUT},
         {"dropout": DROPOUT, "pooling": "pseudorandom"},
         1,
+        "three seeds disagree",
     ),
 ]
 TABLES = {
@@ -561,16 +564,17 @@ def scoreboard() -> list[Claim]:
         return []  # this is asked for when the book is built, which must not start to train
     *data_sets, long = TABLES
     best = "MNIST: error, random squares, 12 passes, 4,000 updates (%)"
-    cause = "1,000 training pictures and 6n filters; the paper has 60,000 and 32n"
+    cause = "possible, not tested: 1,000 training pictures and 6n filters; the paper has 60,000 and 32n"
     claims = [Claim(best, 0.32, tuple(errors(long)), "book", "not reached", cause)]
     for data in data_sets:
         gain = _less(errors(data), errors(data, "test_error"))
-        claims.append(_claim(f"{data}: error of 12 passes less that of one (points)", gain, -1))
-        for text, minuend, subtrahend, sign in FINDINGS:
+        claims.append(_claim(f"{data}: error of 12 passes less that of one (points)", gain, -1, "three seeds disagree"))
+        for text, minuend, subtrahend, sign, cause in FINDINGS:
             difference = _less(errors(data, **minuend), errors(data, **subtrahend))
-            claims.append(_claim(f"{data}: error, {text} (points)", difference, sign))
+            claims.append(_claim(f"{data}: error, {text} (points)", difference, sign, cause))
     difference = _less(errors(long), errors(long, pooling="pseudorandom"))
-    claims.append(_claim(f"{long}: error, random less pseudorandom (points)", difference, -1))
+    text = f"{long}: error, random less pseudorandom (points)"
+    claims.append(_claim(text, difference, -1, "three seeds disagree"))
     return claims
 
 
@@ -592,10 +596,15 @@ def _less(minuend: Sequence[float], subtrahend: Sequence[float]) -> list[float]:
     return [a - b for a, b in zip(minuend, subtrahend, strict=True)]
 
 
-def _claim(text: str, runs: Sequence[float], sign: int) -> Claim:
-    """A difference that should have a sign: it holds if all runs have it, in part if their mean has, else it fails."""
-    right = [run * sign > 0 for run in runs]
+def _claim(text: str, runs: Sequence[float], sign: int, cause: str) -> Claim:
+    """A difference that should have a sign: it holds if all runs have it, in part if their mean has.
+
+    Else it is not reached, where the cause names the budget, or fails.
+    """
     mean = sum(runs) / len(runs)
-    verdict: Verdict = "holds" if all(right) else "holds in part" if mean * sign > 0 else "fails"
-    cause = "" if verdict == "holds" else "1,000 updates are few (section 15); small networks: possible, not tested"
+    verdict: Verdict = "not reached" if "updates" in cause else "fails"
+    if all(run * sign > 0 for run in runs):
+        verdict, cause = "holds", ""
+    elif mean * sign > 0:
+        verdict = "holds in part"
     return Claim(text, "below 0" if sign < 0 else "above 0", tuple(runs), "book", verdict, cause)
