@@ -486,9 +486,9 @@ print({name: round(value, 2) for name, value in entropy.items()}, "bits")  # dis
 #
 # $$ \operatorname{Var} m_i = \frac{i\,(S-i)}{S-1}\;q\,(1-q) \qquad\text{(random)} \tag{FMP.14} $$
 #
-# (for $S\ge2$; a single step is no choice). Zero at both ends, which are fixed, and largest in the middle, where the
-# deviation is about $\frac12\sqrt{S\,q(1-q)}$: a random walk that is tied down at both ends, which is called a bridge.
-# From 25 to 18 that is a pixel; at twice the size, 1.4 times as much.
+# This is for $S\ge2$; with a single step there is no choice. It is zero at both ends, which are fixed, and largest in
+# the middle, where the deviation is about $\frac12\sqrt{S\,q(1-q)}$: a random walk that is tied down at both ends,
+# which is called a bridge. From 25 to 18 that is a pixel; at twice the size, 1.4 times as much.
 
 # %%
 S, D = 9, 13
