@@ -263,9 +263,9 @@ check(
 #
 # No clipping, no forcing of the last mark. That is why this chapter uses the phase, and not the paper's form, which
 # counts from one and rounds up: $a_i=\lceil\alpha(i+u)\rceil$ with "some $u\in(0,1)$". There the first mark is right
-# only for some $u$, and for those the marks are those of a phase just below $\alpha u$:
+# only for some $u$, and for those the marks are those of a phase just below $\alpha u$: for all small $\varepsilon>0$
 #
-# $$ a_0=1 \iff 0<u\le\tfrac1\alpha, \qquad\text{and then}\qquad a_i-1=\lfloor\alpha i+\alpha u-\varepsilon\rfloor \;\text{ for all small }\varepsilon>0 \tag{FMP.8} $$
+# $$ a_0=1 \iff 0<u\le\tfrac1\alpha, \qquad\text{and then}\quad a_i-1=\lfloor\alpha i+\alpha u-\varepsilon\rfloor \tag{FMP.8} $$
 #
 # $a_0=\lceil\alpha u\rceil$ is one exactly where $0<\alpha u\le1$. The second part is
 # $\lceil z\rceil-1=\lfloor z-\varepsilon\rfloor$, which holds for every $z$ once $\varepsilon$ is small: for whole $z$
@@ -666,10 +666,11 @@ print("along the row first:", row_first, " along the column first:", column_firs
 #
 # Let $s_l$ be the side after pooling $l$ and $s_0$ the picture's; a convolution takes $s_{l-1}$ to $s_{l-1}-1$, and
 # the pooling that to $s_l$. From $s_L=2$ walk back. (The maximum matters only for ratios near one, where rounding
-# could give $s_l$ itself.) A picture of a pixel more or less ends in one pixel too, since every pooling rounds; these
-# are the author's sizes.
+# could give $s_l$ itself.) The results are $s_0=36$ for $\alpha=\sqrt2$, $L=6$ and $s_0=94$ for $\alpha=\sqrt[3]2$,
+# $L=12$. A picture of a pixel more or less ends in one pixel too, since every pooling rounds; these are the author's
+# sizes.
 #
-# $$ s_{l-1} = \max\bigl(\lfloor\alpha s_l+\tfrac12\rfloor,\,s_l+1\bigr)+1: \qquad s_0 = 36 \;(\alpha=\sqrt2,\,L=6),\qquad s_0=94 \;(\alpha=\sqrt[3]2,\,L=12) \tag{FMP.18} $$
+# $$ s_{l-1} = \max\bigl(\lfloor\alpha s_l+\tfrac12\rfloor,\,s_l+1\bigr)+1 \tag{FMP.18} $$
 
 # %%
 for roots in (2, 3):

@@ -237,8 +237,9 @@ class _Pool(torch.autograd.Function):
         y = x.new_empty(*x.shape[:-2], down.starts.shape[-1], right.starts.shape[-1])
         furthest = (down.most - 1) * down.stride + right.most - 1
         offsets = torch.empty(y.shape, dtype=torch.int16 if furthest < 2**15 else torch.int32, device=x.device)
-        first = _first_places(down.starts, right.starts, x.shape)
-        scale = x.dtype if x.dtype == torch.float64 else torch.float32  # half has no room for offsets
+        rows, columns = (_fold_draws(axis.starts, x.shape[:-2]) for axis in (down, right))
+        # Offsets are computed in x's own kind of number where that has room for them; half never has.
+        scale = torch.float32 if furthest < 2**24 and x.dtype != torch.float64 else torch.float64
         work: list[Tensor] = []
         for slab in _slabs(planes):
             inputs, values, offset = (_cut(t, slab) for t in (planes, _fold(y.flatten(-2)), _fold(offsets.flatten(-2))))
@@ -251,7 +252,7 @@ class _Pool(torch.autograd.Function):
             has_nan = x.device.type != "cpu" or bool(inputs.amax().isnan())
             _largest_from(inputs, right, _caps(right, x, slab), has_nan, in_row, to_right, spare, within, last=False)
             _largest_from(in_row, down, _caps(down, x, slab), has_nan, in_region, to_below, spare, within, last=True)
-            starts = _cut(first, slab).expand(values.shape)
+            starts = _first_places(_cut(rows, slab), _cut(columns, slab), down.stride).expand(values.shape)
             torch.gather(to_below, -1, starts, out=below).mul_(down.stride)
             torch.gather(to_right, -1, places.copy_(below).add_(starts), out=beside)
             offset.copy_(beside.add_(below))
@@ -274,19 +275,21 @@ class _Route(torch.autograd.Function):
         ctx.shape = shape
         grad_x = grad.new_zeros(shape)
         planes, sources, steps = (_fold(tensor.flatten(-2)) for tensor in (grad_x, grad, offsets))
-        first = _first_places(rows, columns, shape)
+        rows, columns = (_fold_draws(starts, shape[:-2]) for starts in (rows, columns))
         places = None
         for slab in _slabs(planes):
             step = _cut(steps, slab)
             places = torch.empty_like(step, dtype=torch.int64) if places is None else places
-            here = places[: step.shape[0], : step.shape[1]].copy_(step).add_(_cut(first, slab))
+            first = _first_places(_cut(rows, slab), _cut(columns, slab), shape[-1])
+            here = places[: step.shape[0], : step.shape[1]].copy_(step).add_(first)
             _cut(planes, slab).scatter_add_(-1, here, _cut(sources, slab))
         return grad_x
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        rows, columns, offsets = ctx.saved_tensors
-        places = _fold(offsets.flatten(-2)) + _first_places(rows, columns, ctx.shape)
+        *starts, offsets = ctx.saved_tensors
+        rows, columns = (_fold_draws(start, ctx.shape[:-2]) for start in starts)
+        places = _fold(offsets.flatten(-2)) + _first_places(rows, columns, ctx.shape[-1])
         return _fold(grad.flatten(-2)).gather(-1, places).view(offsets.shape), None, None, None, None
 
 
@@ -304,10 +307,9 @@ def _fold_draws(draws: Tensor, lead: torch.Size) -> Tensor:
     return _fold(draws.expand(shared))
 
 
-def _first_places(rows: Tensor, columns: Tensor, shape: torch.Size) -> Tensor:
-    """Where in its plane each region starts, folded."""
-    down, right = _fold_draws(rows, shape[:-2]), _fold_draws(columns, shape[:-2])
-    return (down.unsqueeze(-1) * shape[-1] + right.unsqueeze(-2)).flatten(-2)
+def _first_places(rows: Tensor, columns: Tensor, width: int) -> Tensor:
+    """Where in its plane each region starts, from folded starts of rows and columns."""
+    return (rows.unsqueeze(-1) * width + columns.unsqueeze(-2)).flatten(-2)
 
 
 def _caps(axis: _Axis, x: Tensor, slab: tuple[slice, slice]) -> list[Tensor]:
