@@ -532,6 +532,12 @@ def test_a_batch_larger_than_the_cache_gives_the_same(monkeypatch, overlap, draw
         assert_as_looped(x, *regions_for(x.shape, overlaps=(overlap, "square"), draws=draws))
 
 
+@pytest.mark.parametrize("draws", [(3, 1), (3, 2), (2, 1, 1), (1, 2, 1, 1), (2,)])
+def test_draws_may_belong_to_any_of_many_leading_dimensions(draws):
+    x = picture(2, 2, 3, 2, 6, 8, levels=5)
+    assert_as_looped(x, *regions_for(x.shape, overlaps=("interval", "square"), draws=(draws, draws)))
+
+
 def pieces(x):
     return [tuple(module._cut(x, slab).shape) for slab in module._slabs(x)]
 
