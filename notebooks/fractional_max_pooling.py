@@ -1643,7 +1643,7 @@ refute(
 # %% [markdown]
 # ## 17. Cost
 #
-# **Two thirds of the time of PyTorch's own layer for squares, and an eighth of the memory that is kept.**
+# **About seven tenths of the time of PyTorch's own layer for squares, and an eighth of the memory that is kept.**
 #
 # One process, one thread, forward and backward, drawing included, each rival in turn with
 # `torch.nn.FractionalMaxPool2d`. PyTorch's layer draws for each channel; ours is shown for a draw per batch, image and
@@ -1677,8 +1677,8 @@ table.round(2)
 
 # %% [markdown]
 # Times are divided by that of PyTorch's layer on the same input. With a draw per channel, as PyTorch has it, the lead
-# is a tenth; intervals, with three candidates instead of two, take a little longer than PyTorch's squares.
-# `make bench` repeats this on your machine.
+# is a tenth to a fifth; intervals, with three candidates instead of two, take as long as PyTorch's squares or a little
+# longer. `make bench` repeats this on your machine.
 #
 # *How far from the limit?* The layer must read $x$ and write $y$, and on the way back read the gradient and write one
 # for $x$: with $N_\text{in}/N_\text{out}=\sqrt2$ three numbers a pixel. It does a dozen passes over numbers in the
