@@ -192,7 +192,7 @@ class Run:
         images, labels = next(self.batches)
         loss = F.cross_entropy(self.model(images), labels)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         self.schedule.step()
         return loss.item()

@@ -153,7 +153,7 @@ def evaluate(model: nn.Module, strings: Strings, device: torch.device) -> tuple[
 def _update(model: nn.Module, optimizer: torch.optim.Optimizer, strings: Strings) -> None:
     loss = F.cross_entropy(model(strings.tokens), strings.targets)
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 5.0)
     optimizer.step()
 

@@ -286,7 +286,7 @@ def train(config: Training, seed: int, device: torch.device) -> dict[str, object
             images, labels = next(batches)
             loss = F.cross_entropy(model(images), labels)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
