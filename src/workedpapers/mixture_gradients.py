@@ -261,9 +261,7 @@ class _Transport(torch.autograd.Function):
         tril = spread if spread.dim() > loc.dim() else None
         z, scale = _standardize(x, loc, spread)
         later, weights = _posterior(z, scale, logits)
-        cap = torch.finfo(x.dtype).max / (
-            8 * loc.shape[-2]
-        )  # what a gap makes larger saturates; sums over k are finite
+        cap = torch.finfo(x.dtype).max / (8 * loc.shape[-2])  # larger numbers saturate; sums over k stay finite
         # Coordinates first: the recursion reads one after the other, from the last.
         steps, weights = (value.movedim(-1, 0).contiguous() for value in (z / scale, weights))
         carried = steps.new_zeros(len(steps) + 1, *steps.shape[1:])  # [d + 1]: gradient of the log weights that meet d
@@ -313,10 +311,10 @@ def _posterior(z: Tensor, scale: Tensor, logits: Tensor) -> tuple[Tensor, Tensor
     beyond = z * side
     tails = 0.5 * torch.erfc(beyond)
     shares = whole * tails
-    deep = tails.amax(-2, keepdim=True) < torch.finfo(z.dtype).tiny ** 0.5
+    deep = (before * tails).sum(-2, keepdim=True) < torch.finfo(z.dtype).tiny ** 0.5
     if deep.any():  # Mills' ratio, the tail over the density, neither under- nor overflows
         mills = scale * (math.sqrt(math.pi / 2) * torch.special.erfcx(beyond.clamp(min=0)))
-        shares = torch.where(deep, later * mills, shares)
+        shares = torch.where(deep & (beyond > 0), later * mills, shares)
     return later, side * (before * shares.sum(-2, keepdim=True) - shares)
 
 
