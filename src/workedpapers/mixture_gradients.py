@@ -78,7 +78,7 @@ class _Mixture(Distribution):
         """
         if self._validate_args:
             self._validate_sample(value)
-        return self._moving(value.detach())
+        return self._moving(value.detach().expand(torch.broadcast_shapes(value.shape, self.loc[..., 0, :].shape)))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draws without a gradient, shape (*sample_shape, *batch, D): a component first, then its normal."""
@@ -261,7 +261,7 @@ class _Transport(torch.autograd.Function):
         tril = spread if spread.dim() > loc.dim() else None
         z, scale = _standardize(x, loc, spread)
         later, weights = _posterior(z, scale, logits)
-        cap = torch.finfo(x.dtype).max / (8 * loc.shape[-2])  # larger numbers saturate; sums over k stay finite
+        cap = torch.finfo(x.dtype).max / (8 * max(z.numel(), 1))  # larger numbers saturate; their sums stay finite
         # Coordinates first: the recursion reads one after the other, from the last.
         steps, weights = (value.movedim(-1, 0).contiguous() for value in (z / scale, weights))
         carried = steps.new_zeros(len(steps) + 1, *steps.shape[1:])  # [d + 1]: gradient of the log weights that meet d
@@ -276,7 +276,7 @@ class _Transport(torch.autograd.Function):
                 pushed.sub_(pulled[..., d] / scale[..., d]).clamp_(-cap, cap)
             slope.sub_(pushed.sum(-1, keepdim=True)).clamp_(-cap, cap)
             if tril is not None and pulled is not None:
-                pulled[..., :d] += (slope * later[..., d] + pushed)[..., None] * tril[..., d, :d]
+                pulled[..., :d].add_((slope * later[..., d] + pushed)[..., None] * tril[..., d, :d]).clamp_(-cap, cap)
             torch.addcmul(entered, slope, weight, value=-1, out=left).clamp_(-cap, cap)
         grad_loc = later * grad_x.movedim(0, -1) + push.movedim(0, -1)
         grad_own = (carried[1:].movedim(0, -1) / scale).clamp_(-cap, cap)
@@ -388,7 +388,8 @@ def rao_blackwell_surrogate(
         x: `mixture.sample(…).requires_grad_()`, shape (*sample, *batch, D).
         cost: L(x), each element a function of its own x only, shape (*sample, *batch).
         baseline: what to subtract from cost in the score, broadcast to it; it must not depend on this x. None for 0.
-    Raises: ValueError: x without requires_grad, a cost of another shape. RuntimeError: a cost that x does not enter.
+    Raises: ValueError: x without requires_grad, a cost of another shape, a baseline of a larger one. RuntimeError: a
+        cost that x does not enter.
     """
     if not x.requires_grad:
         raise ValueError("x must require a gradient: mixture.sample(…).requires_grad_()")
@@ -399,6 +400,8 @@ def rao_blackwell_surrogate(
         weights = mixture.responsibilities(x)
         z, _ = _standardize(x, *mixture._parameters())
         advantage = cost if baseline is None else cost - baseline
+    if advantage.shape != cost.shape:
+        raise ValueError(f"baseline must broadcast to the shape of cost, {tuple(cost.shape)}")
     # x as each component would have drawn it, with the gradient of its mean and scale.
     path = (weights * (mixture._locate(z) * slope.unsqueeze(-2)).sum(-1)).sum()
     log_weights = mixture.logits.log_softmax(-1).masked_fill(weights == 0, 0)  # 0 · −∞ is nothing here
@@ -462,7 +465,7 @@ def sampled_leibniz_gradient(
         share = (log_weights + _log_normal(z, scale)).softmax(-1)
         scores = share - log_weights.exp(), share * z / scale, share * (z.square() - 1) / scale
         log_density = (log_weights + _log_normal((x.unsqueeze(-1) - loc) / scale, scale)).logsumexp(-1)
-        factor = -sign * (log_tail - log_density).exp().unsqueeze(-1)
+        factor = -sign * (log_tail - log_density).exp().clamp(max=torch.finfo(x.dtype).max).unsqueeze(-1)
         by_logits, by_loc, by_scale = (factor * score.mean(0) for score in scores)
     return by_logits, by_loc, by_scale
 
@@ -477,7 +480,9 @@ def _truncated(
     component = component.reshape(*chances.shape[:-1], n)
     uniforms = 1 - torch.rand(component.shape, dtype=bound.dtype, device=bound.device, generator=source)
     depth = uniforms.log() + log_tails.gather(-1, component)
-    draws = loc.gather(-1, component) + sign * scale.gather(-1, component) * _inverse_log_ndtr(depth)
+    # Where nothing of a component is cut off, u = 1 would be drawn at infinity.
+    t = _inverse_log_ndtr(depth).minimum(bound.gather(-1, component))
+    draws = loc.gather(-1, component) + sign * scale.gather(-1, component) * t
     return draws.movedim(-1, 0)
 
 
