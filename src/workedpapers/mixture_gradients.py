@@ -240,7 +240,7 @@ class MixtureMultivariateNormal(_Mixture):
         return _of(component, self.loc, 1) + (_of(component, self.scale_tril, 2) @ noise.unsqueeze(-1)).squeeze(-1)
 
     def _locate(self, z: Tensor) -> Tensor:
-        return self.loc + (self.scale_tril @ z.unsqueeze(-1)).squeeze(-1)
+        return self.loc + (self.scale_tril.tril() @ z.unsqueeze(-1)).squeeze(-1)  # no gradient above the diagonal
 
     def _component_variance(self) -> Tensor:
         return self.scale_tril.square().sum(-1)
@@ -399,7 +399,7 @@ def rao_blackwell_surrogate(
     with torch.no_grad():
         weights = mixture.responsibilities(x)
         z, _ = _standardize(x, *mixture._parameters())
-        advantage = cost if baseline is None else cost - baseline
+        advantage = cost - (0 if baseline is None else baseline)
     if advantage.shape != cost.shape:
         raise ValueError(f"baseline must broadcast to the shape of cost, {tuple(cost.shape)}")
     # x as each component would have drawn it, with the gradient of its mean and scale.
