@@ -116,7 +116,8 @@ class _Mixture(Distribution):
 
     def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> Self:
         """The same mixture for each element of a larger batch."""
-        new: Self = self._get_checked_instance(type(self), _instance)  # type: ignore[no-untyped-call]
+        known = MixtureNormal if isinstance(self, MixtureNormal) else MixtureMultivariateNormal
+        new: Self = self._get_checked_instance(known, _instance)  # type: ignore[no-untyped-call]
         batch_shape = torch.Size(batch_shape)
         for name in self.arg_constraints:
             parameter: Tensor = getattr(self, name)
@@ -171,7 +172,9 @@ class MixtureNormal(_Mixture):
         elif isinstance(components, Normal):
             components = Normal(components.loc.unsqueeze(-1), components.scale.unsqueeze(-1), validate_args=False)
         if not isinstance(components, Normal):
-            raise TypeError(f"components must be Independent(Normal(…), 1) or Normal(…), got {components}")
+            raise TypeError(
+                f"components must be Independent(Normal(…), 1) or Normal(…), got {mixture.component_distribution}"
+            )
         logits = mixture.mixture_distribution.logits
         return cls(logits, components.loc, components.scale, validate_args=mixture._validate_args)
 
