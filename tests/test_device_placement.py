@@ -1,6 +1,8 @@
 """Every method runs forward and backward on the meta device, where a tensor left on the CPU shows without a GPU.
 
-Plain "meta" lets a CPU operand through in matmul, gather and others; `OneDevice` looks at every operation.
+Plain "meta" lets a CPU operand through in matmul, gather and others; `OneDevice` looks at every operation. What looks
+at values, which "meta" has not, runs on the CPU as well, where "meta" is the device of tensors that name none; that
+default does not reach into backward passes.
 """
 
 import pytest
@@ -12,6 +14,13 @@ from workedpapers.batch_norm import BatchNorm, batch_norm, batch_norm_backward, 
 from workedpapers.experiments.fast_weights import Retrieval, RetrievalNetwork
 from workedpapers.fast_weights import FastWeights, attend, fast_matrix
 from workedpapers.fractional_max_pooling import FractionalMaxPool2d, fractional_max_pool2d, pooling_regions
+from workedpapers.mixture_gradients import (
+    MixtureMultivariateNormal,
+    MixtureNormal,
+    leibniz_gradient,
+    rao_blackwell_surrogate,
+    sampled_leibniz_gradient,
+)
 
 
 class OneDevice(TorchDispatchMode):
@@ -95,6 +104,72 @@ METHODS = {
 }
 
 
+def halves(device, *sizes):
+    return torch.full(sizes, 0.5, device=device, requires_grad=True)
+
+
+def mixture(device, full):
+    """With a component that is off."""
+    logits = torch.tensor([0.0, 0.5, -torch.inf], device=device).expand(4, 3).clone().requires_grad_()
+    if full:
+        tril = torch.eye(2, device=device).expand(4, 3, 2, 2).clone().requires_grad_()
+        return MixtureMultivariateNormal(logits, halves(device, 4, 3, 2), tril)
+    return MixtureNormal(logits, halves(device, 4, 3, 2), halves(device, 4, 3, 2))
+
+
+def run_surrogate(q):
+    x = q.sample((5,)).requires_grad_()
+    return rao_blackwell_surrogate(q, x, q.log_prob(x), 0.5)
+
+
+def run_sampling(device, tail, sampler):
+    x, values = halves(device, 4), [halves(device, 4, 3) for _ in range(3)]
+    gradients = sampled_leibniz_gradient(x, *values, 5, tail=tail, sampler=sampler)
+    return x.sum() + sum(gradient.sum() for gradient in gradients)
+
+
+MIXTURE_METHODS = {
+    **{
+        f"{kind} {name}": lambda device, full=full, run=run: run(mixture(device, full))
+        for kind, full in (("MixtureNormal", False), ("MixtureMultivariateNormal", True))
+        for name, run in {
+            "rsample": lambda q: q.rsample((5,)),
+            "rsample of nothing": lambda q: q.rsample((0,)),
+            "reparameterize far out": lambda q: q.reparameterize(100 * q.loc[:, 0]),
+            "log_prob": lambda q: q.log_prob(q.sample()),
+            "responsibilities": lambda q: q.responsibilities(q.sample()),
+            "mean": lambda q: q.mean,
+            "variance": lambda q: q.variance,
+            "expand": lambda q: q.expand((2, 4)).rsample(),
+            "surrogate": run_surrogate,
+        }.items()
+    },
+    "leibniz_gradient": lambda device: leibniz_gradient(halves(device, 4, 3), halves(device, 4, 1)),
+    **{
+        f"sampled_leibniz_gradient {tail} {sampler}": lambda device, tail=tail, sampler=sampler: run_sampling(
+            device, tail, sampler
+        )
+        for tail in ("smaller", "larger", "left")
+        for sampler in ("exact", "rejection")
+    },
+}
+
+
+@pytest.mark.parametrize("name", [name for name in MIXTURE_METHODS if "rejection" not in name])
+def test_mixtures_stay_on_the_device_of_the_input_if_every_question_is_answered_yes(name, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: True)  # "meta" has no answer
+    with OneDevice():
+        output = MIXTURE_METHODS[name]("meta")
+        assert output.device.type == "meta"
+        output.sum().backward()
+
+
+@pytest.mark.parametrize("name", MIXTURE_METHODS)
+def test_mixtures_make_every_tensor_on_the_device_of_the_input(name):
+    with torch.device("meta"), OneDevice():
+        assert MIXTURE_METHODS[name]("cpu").device.type == "cpu"
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_forward_and_backward_stay_on_the_device_of_the_input(name):
     with OneDevice():
@@ -122,3 +197,11 @@ def test_a_tensor_left_on_the_cpu_is_noticed(stray):
 def test_moving_a_tensor_and_scalars_are_let_through():
     with OneDevice():
         assert (torch.ones(3).to("meta") * torch.tensor(2.0)).device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    "stray", [lambda x: x + torch.ones(3), lambda x: x @ torch.ones(3, 2), lambda x: x[torch.arange(2)]]
+)
+def test_a_tensor_that_names_no_device_is_noticed_on_the_cpu(stray):
+    with pytest.raises((AssertionError, RuntimeError, NotImplementedError)), torch.device("meta"), OneDevice():
+        stray(halves("cpu", 2, 3))
