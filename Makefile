@@ -60,6 +60,7 @@ results: .venv/installed
 	done
 
 bench: .venv/installed
+	-$(BIN)/python -m pip install --quiet pyro-ppl==1.9.2
 	@set -e; for benchmark in $(BENCHMARKS); do $(BIN)/python $$benchmark; done
 
 serve: book
