@@ -72,7 +72,7 @@ class _Mixture(Distribution):
         return self._log_joint(value).softmax(-1)
 
     def reparameterize(self, value: Tensor) -> Tensor:
-        """The same values, as draws whose gradient is that of eq. (MIX.4): uniforms fixed, parameters move.
+        """The same values, as draws whose gradient is that of eq. (MIX.9): uniforms fixed, parameters move.
 
         Shape: value (*sample, *batch, D) → the same. No gradient flows into value; second derivatives raise.
         """
@@ -131,7 +131,7 @@ class MixtureNormal(_Mixture):
     """Mixture of normals with diagonal covariances, whose draws have a gradient for every parameter, eq. (MIX.14).
 
     Unbiased for any smooth cost. Its variance grows like e^(m²/2) as two components part, ±m standard deviations from
-    their middle, (MIX.25), since a draw must be carried through the gap between them: from about m = 1.5 on, take
+    their middle, (MIX.28), since a draw must be carried through the gap between them: from about m = 1.5 on, take
     `rao_blackwell_surrogate`.
 
     Args:
@@ -192,7 +192,7 @@ class MixtureNormal(_Mixture):
 
 
 class MixtureMultivariateNormal(_Mixture):
-    """Mixture of normals with full covariances L Lᵀ, whose draws have a gradient for every parameter, eq. (MIX.17).
+    """Mixture of normals with full covariances L Lᵀ, whose draws have a gradient for every parameter, eq. (MIX.20).
 
     The time of a draw and its gradient grows as the K · D² numbers of scale_tril: triangular systems are solved, no
     matrix is inverted. When to use it: as for `MixtureNormal`.
@@ -250,7 +250,7 @@ class MixtureMultivariateNormal(_Mixture):
 
 
 class _Transport(torch.autograd.Function):
-    """x as it is; backwards, the adjoint recursion (MIX.15), or (MIX.17) for scale_tril. Saves only its arguments."""
+    """x as it is; backwards, the recursion of (MIX.13) to (MIX.15), or of (MIX.19) for scale_tril. Saves only its arguments."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, logits: Tensor, loc: Tensor, spread: Tensor) -> Tensor:
@@ -295,9 +295,9 @@ class _Transport(torch.autograd.Function):
 
 
 def _posterior(z: Tensor, scale: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """γ^(d+1) and w of every coordinate d, eqs. (MIX.8) and (MIX.13), both (…, K, D).
+    """γ^(d+1) and w of every coordinate d, eqs. (MIX.8) and (MIX.12), both (…, K, D).
 
-    w is computed in the smaller tail, where nothing cancels; in a gap it is about 1 / f and saturates.
+    w is computed in the smaller tail, where nothing cancels, (MIX.21); in a gap it is about 1 / f and saturates.
     """
     log_normal = _log_normal(z, scale)
     log_weights = logits.log_softmax(-1).unsqueeze(-1)
@@ -322,7 +322,7 @@ def _posterior(z: Tensor, scale: Tensor, logits: Tensor) -> tuple[Tensor, Tensor
 
 
 def _standardize(x: Tensor, loc: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """z with x_d = m_d + s_d z_d, m and s mean and scale of x_d given x_<d in each component; and s, eq. (MIX.17).
+    """z with x_d = m_d + s_d z_d, m and s mean and scale of x_d given x_<d in each component; and s, eq. (MIX.18).
 
     Shape: x (…, D), loc (…, K, D), spread the same or (…, K, D, D) → (…, K, D).
     """
@@ -379,7 +379,7 @@ def leibniz_gradient(cdf_gradient: Tensor, density: Tensor) -> Tensor:
 def rao_blackwell_surrogate(
     mixture: MixtureNormal | MixtureMultivariateNormal, x: Tensor, cost: Tensor, baseline: Tensor | float | None = None
 ) -> Tensor:
-    """A scalar with the value of cost.sum(), and a gradient that does not blow up as components part, eq. (MIX.23).
+    """A scalar with the value of cost.sum(), and a gradient that does not blow up as components part, eq. (MIX.24).
 
     For means and scales it is the expectation, given x, of the gradient of the ordinary draw (a component, then its
     normal): never of larger variance. For logits it is the marginal score, (cost − baseline)(γ − π). What else cost
@@ -427,7 +427,7 @@ def sampled_leibniz_gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """An unbiased estimate of dx/d(logits, loc, scale) in one dimension by draws of one tail of the mixture.
 
-    The integral of ∂f/∂θ up to x is F(x) times the mean of ∂ log f/∂θ over draws below x, eq. (MIX.19); from x on, the
+    The integral of ∂f/∂θ up to x is F(x) times the mean of ∂ log f/∂θ over draws below x, eq. (MIX.31); from x on, the
     same up to the sign. The paper draws from the whole mixture until a draw falls below x: of a uniform u = F(x) that
     takes infinitely many proposals on average. The exact sampler draws a component, then its truncated normal.
 
