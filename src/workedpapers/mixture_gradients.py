@@ -130,9 +130,10 @@ class _Mixture(Distribution):
 class MixtureNormal(_Mixture):
     """Mixture of normals with diagonal covariances, whose draws have a gradient for every parameter, eq. (MIX.14).
 
-    Unbiased for any smooth cost. Its variance grows like e^(m²/2) as two components part, ±m standard deviations from
-    their middle, (MIX.28), since a draw must be carried through the gap between them: from about m = 1.5 on, take
-    `rao_blackwell_surrogate`.
+    Unbiased for smooth costs. For logits its variance grows like e^(m²/2) / m as two components part, ±m standard
+    deviations from their middle, (MIX.28), since a draw must be carried through the gap between them; in several
+    dimensions means and scales suffer, too. Where components lie more than two or three standard deviations apart, or
+    D is large, take `rao_blackwell_surrogate`.
 
     Args:
         logits: unnormalised log weights, shape (*batch, K); −inf for a component that is off.
@@ -250,7 +251,7 @@ class MixtureMultivariateNormal(_Mixture):
 
 
 class _Transport(torch.autograd.Function):
-    """x as it is; backwards, the recursion of (MIX.13) to (MIX.15), or of (MIX.19) for scale_tril. Saves only its arguments."""
+    """x as it is; backwards (MIX.13) to (MIX.15), or (MIX.19) for scale_tril. Saves only its arguments."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, logits: Tensor, loc: Tensor, spread: Tensor) -> Tensor:
