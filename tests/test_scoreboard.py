@@ -2,7 +2,7 @@
 
 import pytest
 
-from workedpapers.lab import Claim, scoreboard_table
+from workedpapers.lab import Claim, judge, scoreboard_table
 
 
 def test_a_claim_averages_its_runs():
@@ -34,3 +34,19 @@ def test_a_claim_needs_runs_and_a_gap_needs_a_cause():
         Claim("error (%)", 1.8, (), "book", "holds")
     with pytest.raises(ValueError, match="has the verdict 'fails' and names no cause"):
         Claim("error (%)", 1.8, (9.0,), "book", "fails")
+
+
+@pytest.mark.parametrize(
+    ("differences", "sign", "verdict"),
+    [
+        ((-1.0, -2.0), -1, "holds"),
+        ((1.0, 2.0), 1, "holds"),
+        ((1.0, -2.0), -1, "holds in part"),
+        ((2.0, -1.0), -1, "fails"),
+        ((-1.0, -2.0), 1, "fails"),
+        ((-1.0, 0.0), -1, "holds in part"),
+        ((-1.0, 1.0), -1, "fails"),
+    ],
+)
+def test_a_claim_about_a_sign_is_judged_by_every_run_and_by_the_mean(differences, sign, verdict):
+    assert judge(differences, sign) == verdict

@@ -38,7 +38,7 @@ class _Mixture(Distribution):
 
     def __init__(self, logits: Tensor, loc: Tensor, validate_args: bool | None) -> None:
         super().__init__(logits.shape[:-1], loc.shape[-1:], validate_args=validate_args)
-        if self._validate_args and not logits.logsumexp(-1).isfinite().all():
+        if self._validate_args and not logits.detach().logsumexp(-1).isfinite().all():
             raise ValueError(f"each row of logits must have a finite maximum, got {logits}")
 
     def _locate(self, z: Tensor) -> Tensor:

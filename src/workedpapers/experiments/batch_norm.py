@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from workedpapers.batch_norm import BatchNorm, batch_norm, population_statistics
-from workedpapers.lab import Claim, Experiment, missing, progress, sweep
-from workedpapers.lab.scoreboard import Verdict
+from workedpapers.lab import Claim, Experiment, judge, missing, progress, sweep
 from workedpapers.lab.timing import interleaved
 from workedpapers.tasks.splits import Split
 
@@ -785,11 +784,7 @@ def scoreboard() -> list[Claim]:
 
 def _claim(text: str, paper: float, runs: Sequence[float], neutral: float) -> Claim:
     """A claim holds if all runs lie on the paper's side of `neutral`, in part if the mean does, else it fails."""
-    side = [(run - neutral) * (paper - neutral) > 0 for run in runs]
-    mean = sum(runs) / len(runs)
-    verdict: Verdict = (
-        "holds" if all(side) else "holds in part" if (mean - neutral) * (paper - neutral) > 0 else "fails"
-    )
+    verdict = judge([(run - neutral) * (paper - neutral) for run in runs], 1)
     cause = (
         "" if verdict == "holds" else "our baseline is at its best rate (section 13); possible, not tested: the task"
     )

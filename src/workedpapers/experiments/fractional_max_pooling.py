@@ -26,8 +26,7 @@ from workedpapers.fractional_max_pooling import (
     fractional_max_pool2d,
     pooling_regions,
 )
-from workedpapers.lab import Claim, Experiment, missing, progress, sweep
-from workedpapers.lab.scoreboard import Verdict
+from workedpapers.lab import Claim, Experiment, judge, missing, progress, sweep
 from workedpapers.lab.timing import interleaved, saved_bytes
 from workedpapers.tasks.splits import Split
 
@@ -601,10 +600,9 @@ def _claim(text: str, runs: Sequence[float], sign: int, cause: str) -> Claim:
 
     Else it is not reached, where the cause names the budget, or fails.
     """
-    mean = sum(runs) / len(runs)
-    verdict: Verdict = "not reached" if "updates" in cause else "fails"
-    if all(run * sign > 0 for run in runs):
-        verdict, cause = "holds", ""
-    elif mean * sign > 0:
-        verdict = "holds in part"
+    verdict = judge(runs, sign)
+    if verdict == "holds":
+        cause = ""
+    elif verdict == "fails" and "updates" in cause:
+        verdict = "not reached"
     return Claim(text, "below 0" if sign < 0 else "above 0", tuple(runs), "book", verdict, cause)

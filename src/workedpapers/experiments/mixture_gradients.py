@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workedpapers.lab import Experiment, progress
+from workedpapers.lab import Claim, Experiment, judge, missing, progress, sweep
 from workedpapers.lab.timing import interleaved, saved_bytes
 from workedpapers.mixture_gradients import MixtureMultivariateNormal, MixtureNormal, rao_blackwell_surrogate
 from workedpapers.tasks.splits import Split
@@ -561,3 +561,37 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "pyro": PYRO,
     "cost": COST,
 }
+
+
+def scoreboard() -> list[Claim]:
+    """The abstract's claims and a reviewer's question beside the recorded rows; empty while rows are missing."""
+    tables: list[Experiment[Any]] = [VARIANCE, DIGITS, MNIST]
+    if any(missing(table, "book") for table in tables):
+        return []  # this is asked for when the book is built, which must not start to train
+    claims = []
+    maps = sweep(VARIANCE, "book", device="cpu")
+    maps = maps[maps.cost == "cos"]
+    for separation, (k, d) in product((SEPARATIONS[0], SEPARATIONS[-1]), SIZES):
+        rows = maps[(maps.components == k) & (maps.dimensions == d) & (maps.separation == separation)]
+        ratios = (rows.leibniz_logits / rows.responsibilities_logits).map(math.log10)
+        text = f"K = {k}, D = {d}, means spread by {separation:g}: variance for logits over that of the score (log10)"
+        claims.append(_claim(text, ratios.tolist(), "draws must cross the gap between components (sections 10 and 15)"))
+    for name, table in (("Digits", DIGITS), ("MNIST", MNIST)):
+        rows = sweep(table, "book", device="cpu").pivot(
+            index="seed", columns=["estimator", "components"], values="test_nll"
+        )
+        for estimator, components in product(("leibniz", "all components"), (2, 5)):
+            gain = rows[estimator, components] - rows[_single]
+            text = f"{name}: -log p with {components} components ({estimator}) less that with one (nats)"
+            claims.append(_claim(text, gain.tolist(), CAUSES.get((name, estimator, components), "seeds disagree")))
+    return claims
+
+
+#: Where a mixture posterior does not help.
+CAUSES: dict[tuple[str, str, int], str] = {}
+
+
+def _claim(text: str, differences: list[float], cause: str) -> Claim:
+    """A difference that should be below zero."""
+    verdict = judge(differences, -1)
+    return Claim(text, "below 0", tuple(differences), "book", verdict, "" if verdict == "holds" else cause)

@@ -6,7 +6,7 @@ from .checks import check, refute
 from .devices import pick_device
 from .environment import setup
 from .explorables import explore
-from .scoreboard import Claim, scoreboard_table
+from .scoreboard import Claim, judge, scoreboard_table
 from .sweeps import Experiment, missing, sweep
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "check",
     "explore",
     "figures",
+    "judge",
     "missing",
     "pick_device",
     "progress",

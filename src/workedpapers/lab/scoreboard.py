@@ -63,3 +63,15 @@ def scoreboard_table(claims: Sequence[Claim]) -> pd.DataFrame:
             for claim in claims
         ]
     )
+
+
+def judge(differences: Sequence[float], sign: int) -> Verdict:
+    """Of a claim about a sign: it holds if every run has it, in part if their mean has it, else it fails.
+
+    Args:
+        differences: one value a run.
+        sign: 1 or −1, what the claim says.
+    """
+    if all(difference * sign > 0 for difference in differences):
+        return "holds"
+    return "holds in part" if sum(differences) * sign > 0 else "fails"
