@@ -502,7 +502,9 @@ def test_the_surrogate_of_a_component_that_is_off_is_that_without_it(kind):
     on = torch.tensor([0, 2])
     x = torch.randn(6, 2, dtype=torch.float64, requires_grad=True)
     values = (logits, *others)
-    found = torch.autograd.grad(rao_blackwell_surrogate(KINDS[kind](*values), x, x.sin().sum(-1)), values)
+    loss = rao_blackwell_surrogate(KINDS[kind](*values), x, x.sin().sum(-1))
+    assert loss.item() == pytest.approx(x.sin().sum().item(), rel=1e-12)
+    found = torch.autograd.grad(loss, values)
     rest = tuple(value.detach()[on].requires_grad_() for value in values)
     expected = torch.autograd.grad(rao_blackwell_surrogate(KINDS[kind](*rest), x, x.sin().sum(-1)), rest)
     for gradient, right in zip(found, expected, strict=True):
@@ -594,12 +596,12 @@ def test_in_gaps_that_numbers_can_bridge_the_gradient_is_right(D, half):
         np.testing.assert_allclose(found / np.abs(expected).max(), expected / np.abs(expected).max(), atol=1e-10)
 
 
-def far_apart(kind, half, D, dtype, K=2, n=None):
-    """Means at ±half of the diagonal, of n mixtures or one; covariances of size 1."""
-    loc = torch.linspace(-half, half, K, dtype=dtype).view(K, 1).expand(K, D)
-    spread = torch.ones(K, D, dtype=dtype)
+def far_apart(kind, half, D, dtype, K=2, n=None, size=1.0):
+    """Means at ±half deviations on the diagonal, of n mixtures or one; deviations of that size."""
+    loc = size * torch.linspace(-half, half, K, dtype=dtype).view(K, 1).expand(K, D)
+    spread = torch.full((K, D), size, dtype=dtype)
     if kind == "full":
-        spread = spread.diag_embed() + 0.5 * torch.ones(K, D, D, dtype=dtype).tril(-1)
+        spread = spread.diag_embed() + 0.5 * size * torch.ones(K, D, D, dtype=dtype).tril(-1)
     values = (torch.zeros(K, dtype=dtype), loc, spread)
     return for_each(values, n) if n else tuple(value.clone().requires_grad_() for value in values)
 
@@ -608,12 +610,13 @@ GAPS = [(torch.float32, 14), (torch.float32, 22), (torch.float32, 50), (torch.fl
 
 
 @pytest.mark.parametrize(("dtype", "half"), GAPS)
+@pytest.mark.parametrize("size", [1e-8, 1.0, 1e8])
 @pytest.mark.parametrize(("D", "K"), [(1, 2), (2, 2), (4, 2), (3, 5)])
 @BOTH
-def test_in_wide_gaps_gradients_saturate_and_are_never_nan(kind, D, K, dtype, half):
-    n = 16
-    values = far_apart(kind, half, D, dtype, K, n)
-    x = (half * (2 * torch.rand(n, D) - 1)).to(dtype)
+def test_in_wide_gaps_gradients_saturate_and_are_never_nan(kind, D, K, size, dtype, half):
+    n = 200
+    values = far_apart(kind, half, D, dtype, K, n, size)
+    x = size * (half * (2 * torch.rand(n, D) - 1)).to(dtype)
     for slope in (torch.ones_like(x), torch.randn_like(x), torch.eye(D, dtype=dtype)[0].expand_as(x)):
         for gradient in moved(kind, values, x, slope):
             assert gradient.isfinite().all()

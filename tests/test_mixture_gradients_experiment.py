@@ -1,0 +1,243 @@
+"""The experiments on mixtures: estimators, autoencoder, likelihood, map of the variance, peers."""
+
+import math
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from workedpapers.experiments import mixture_gradients as experiment
+from workedpapers.experiments.mixture_gradients import (
+    ESTIMATORS,
+    Autoencoder,
+    Map,
+    Network,
+    Peer,
+    Timed,
+    chart,
+    compare,
+    gradients,
+    implicit_sample,
+    leave_one_out,
+    likelihood,
+    measure,
+    scoreboard,
+    surrogate,
+    train,
+)
+from workedpapers.lab import missing, sweep
+from workedpapers.mixture_gradients import MixtureNormal
+
+CPU = torch.device("cpu")
+TINY = Autoencoder(
+    hidden=6, updates=3, batch_size=10, train_size=30, test_size=7, importance_samples=20, repeats=2, components=2
+)
+
+
+def mixture(batch=1, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.tensor([0.4, -0.3, 0.0], dtype=dtype)
+    loc = torch.randn(3, 2, generator=generator).to(dtype)
+    scale = 0.6 + 0.5 * torch.rand(3, 2, generator=generator).to(dtype)
+    return MixtureNormal(*(p.expand(batch, *p.shape).clone().requires_grad_() for p in (logits, loc, scale)))
+
+
+def cosine(x, _):
+    return torch.cos(x.sum(-1) + 0.3)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_every_estimator_is_unbiased(estimator):
+    torch.manual_seed(0)
+    parameters = [p[0].detach().clone().requires_grad_() for p in (lambda m: (m.logits, m.loc, m.scale))(mixture())]
+    logits, loc, scale = parameters
+    damped = torch.exp(-scale.square().sum(-1) / 2) * torch.cos(loc.sum(-1) + 0.3)
+    exact = torch.autograd.grad((logits.softmax(-1) * damped).sum(), parameters)
+    found = gradients(estimator, mixture(60_000), cosine, leave_one_out)
+    for right, values in zip(exact, found, strict=True):
+        error = (values.mean(0) - right).abs() / (values.std(0) / math.sqrt(len(values)))
+        assert float(error.max()) < 4
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_gradient_of_what_the_cost_depends_on_itself_is_not_lost(estimator):
+    torch.manual_seed(0)
+    factor = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    total = surrogate(estimator, mixture(50), lambda x, _: factor * (1 + 0 * x.sum(-1)), leave_one_out)
+    (slope,) = torch.autograd.grad(total, factor)
+    assert float(slope) == pytest.approx(50)
+
+
+def test_an_unknown_estimator_is_named():
+    with pytest.raises(ValueError, match=r"estimator must be one of leibniz, .*got 'gumbel'"):
+        surrogate("gumbel", mixture(), cosine, leave_one_out)
+
+
+def test_the_baseline_of_an_element_is_the_mean_of_the_others():
+    assert leave_one_out(torch.tensor([1.0, 2.0, 6.0])).tolist() == [4.0, 3.5, 1.5]
+    assert leave_one_out(torch.tensor([5.0])).tolist() == [0.0]
+
+
+def test_all_components_has_no_variance_for_logits_where_the_cost_is_constant_in_each():
+    found = gradients(
+        "all components", mixture(20), lambda x, m: m.loc.detach()[:, :, 0].T + 0 * x.sum(-1), leave_one_out
+    )
+    assert float(found[0].var(0).max()) < 1e-25
+
+
+def test_importance_sampling_finds_the_likelihood_of_a_small_network():
+    torch.manual_seed(0)
+    network = Network(replace(TINY, latent=1, hidden=5), 4).double()
+    for parameter in network.parameters():
+        parameter.data.mul_(1.5)
+    images = torch.randint(2, (3, 4)).double()
+    bounds, evidences = likelihood(network, images, 40_000)
+    x = torch.linspace(-9, 9, 4001, dtype=torch.float64)[:, None, None]
+    with torch.no_grad():
+        joint = network.log_joint(images, x.expand(-1, 3, 1))
+    exact = joint.logsumexp(0) + math.log(18 / 4000)
+    torch.testing.assert_close(evidences, exact, atol=0.02, rtol=0)
+    assert bool((bounds < evidences).all())
+
+
+def test_the_log_joint_is_that_of_pixels_and_a_standard_normal():
+    network = Network(TINY, 4)
+    images, x = torch.tensor([[1.0, 0.0, 0.0, 1.0]]), torch.tensor([[0.3, -1.2]])
+    pixels = -nn.functional.binary_cross_entropy_with_logits(network.decoder(x), images, reduction="sum")
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(x).sum()
+    torch.testing.assert_close(network.log_joint(images, x)[0], pixels + prior)
+
+
+def test_training_lowers_the_bound():
+    short, longer = (train(replace(TINY, updates=updates, train_size=200), 0, CPU) for updates in (2, 150))
+    assert longer["test_bound"] < short["test_bound"] - 5
+    assert longer["test_nll"] <= longer["test_bound"]
+
+
+def test_validation_measures_images_that_are_not_trained_on(monkeypatch):
+    seen = {}
+
+    def stub(network, images, samples):
+        seen[images.shape[0]] = images
+        return torch.zeros(1), torch.zeros(1)
+
+    monkeypatch.setattr(experiment, "likelihood", stub)
+    monkeypatch.setattr(experiment, "_variances", lambda *_: {})
+    train(replace(TINY, validation=True, test_size=500, train_size=2_000), 0, CPU)
+    train(replace(TINY, test_size=390), 0, CPU)
+    whole, test = (
+        experiment.Split.load("digits", part, CPU).images.flatten(1).gt(0.5).float() for part in ("train", "test")
+    )
+    assert torch.equal(seen[500], whole[-500:])
+    assert torch.equal(seen[390], test[:390])
+
+
+def test_training_leaves_the_global_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    train(TINY, 0, CPU)
+    chart(Map(samples=50), 0, CPU)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_one_component_is_one_component_to_the_metrics():
+    metrics = train(replace(TINY, components=1, estimator="all components"), 0, CPU)
+    assert metrics["perplexity"] == pytest.approx(1)
+    assert metrics["separation"] == 0
+
+
+def test_the_separation_is_that_of_the_two_heaviest_components():
+    class Fixed(nn.Module):
+        components = 3
+
+        def posterior(self, images):
+            logits = torch.tensor([[0.0, -0.1, -5.0]]).expand(len(images), 3)
+            loc = torch.tensor([[[0.0, 0.0], [3.0, 4.0], [90.0, 0.0]]]).expand(len(images), 3, 2)
+            return MixtureNormal(logits, loc, torch.full_like(loc, 2.0))
+
+    found = experiment._shape(Fixed(), torch.zeros(4, 1))
+    assert found["separation"] == pytest.approx(2.5)
+    assert 1.9 < found["perplexity"] < 2.1
+
+
+def test_the_map_has_the_variances_of_the_estimators():
+    config = Map(3, 2, 0.5, samples=40_000)
+    found = chart(config, 3, CPU)
+    torch.manual_seed(3)
+    logits, loc, scale = 0.5 * torch.randn(3), 0.5 * torch.randn(3, 2), 0.5 + torch.rand(3, 2)
+    axis = torch.linspace(-8, 8, 321, dtype=torch.float64)
+    grid, cell = torch.cartesian_prod(axis, axis), 0.05**2
+    free = logits.double().expand(len(grid), 3).clone().requires_grad_()
+    fixed = MixtureNormal(free, loc.double(), scale.double())
+    (by_logits,) = torch.autograd.grad(cosine(fixed.reparameterize(grid), None).sum(), free)
+    mass = fixed.log_prob(grid).exp().detach()[:, None] * cell
+    exact = (mass * by_logits.square()).sum() - (mass * by_logits).sum(0).square().sum()
+    assert found["leibniz_logits"] == pytest.approx(float(exact), rel=0.05)
+    score = (cosine(grid, None) - (mass[:, 0] * cosine(grid, None)).sum())[:, None] * (
+        fixed.responsibilities(grid).detach() - logits.double().softmax(-1)
+    )
+    exact = (mass * score.square()).sum() - (mass * score).sum(0).square().sum()
+    assert found["responsibilities_logits"] == pytest.approx(float(exact), rel=0.05)
+    assert found["reversed_logits"] != found["leibniz_logits"]
+
+
+def test_one_dimension_has_no_order():
+    found = chart(Map(3, 1, 1.0, samples=20_000), 0, CPU)
+    assert found["reversed_logits"] == pytest.approx(found["leibniz_logits"], rel=0.1)
+    assert found["leibniz_loc"] == pytest.approx(found["responsibilities_loc"], rel=0.1)
+
+
+def test_chunks_do_not_change_how_many_draws_there_are():
+    fixed = mixture()
+    single = MixtureNormal(fixed.logits[0].detach(), fixed.loc[0].detach(), fixed.scale[0].detach())
+    draws = experiment._draws("leibniz", single, cosine, torch.zeros(()), 1_000_001 // 6)
+    assert [values.shape for values in draws] == [(166_666, 3), (166_666, 6), (166_666, 6)]
+
+
+def test_automatic_implicit_samples_have_the_gradient_of_rsample():
+    torch.manual_seed(0)
+    tested = mixture(5)
+    inputs = (tested.logits, tested.loc, tested.scale)
+    torch.manual_seed(1)
+    x = implicit_sample(tested)
+    slope = torch.randn_like(x)
+    expected = torch.autograd.grad(tested.reparameterize(x.detach()), inputs, slope)
+    for a, b in zip(torch.autograd.grad(x, inputs, slope), expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-11)
+
+
+def test_pyro_is_asked_for_by_name_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyro", None)
+    for call in (lambda: compare(Peer(), 0, CPU), lambda: measure(Timed(2, 2, 2), 0, CPU)):
+        with pytest.raises(ModuleNotFoundError, match="pyro"):
+            call()
+
+
+def test_an_unknown_rival_is_named():
+    with pytest.raises(ValueError, match="rival must be one of pyro, autograd, full, got 'jax'"):
+        measure(Timed(2, 2, 2, "jax"), 0, CPU)
+
+
+def test_ours_is_exact_in_every_recorded_case_and_pyros_only_where_the_text_says_so():
+    assert missing(experiment.PYRO, "book") == []
+    rows = sweep(experiment.PYRO, "book", n_jobs=1)
+    assert (rows.ours - rows.exact).abs().max() < 1e-9
+    right = (rows.pyro - rows.exact).abs() < 1e-6
+    assert right.tolist() == [True, False, True, False, False, False]
+
+
+def test_the_learning_rates_are_what_the_search_chose():
+    assert missing(experiment.SEARCH, "book") == []
+    rows = sweep(experiment.SEARCH, "book", n_jobs=1)
+    best = rows.groupby(["data", "learning_rate"]).test_bound.mean().unstack().idxmin(axis=1)
+    assert best["digits"] == experiment.DIGITS.configs("book")[0].learning_rate
+    assert best["mnist"] == experiment.MNIST.configs("book")[0].learning_rate
+
+
+def test_the_scoreboard_has_a_line_for_each_claim():
+    claims = scoreboard()
+    assert len(claims) == 16
+    assert [len(claim.runs) for claim in claims] == [10] * 8 + [5] * 8
