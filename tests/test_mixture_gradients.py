@@ -631,12 +631,22 @@ def test_sums_over_many_draws_in_a_gap_are_no_nan(kind, dtype):
         assert gradient.isfinite().all()
 
 
-def test_large_offdiagonal_entries_make_no_nan_in_a_gap():
+@PRECISIONS
+@BOTH
+def test_not_even_a_single_draw_in_a_gap_has_an_infinite_gradient(kind, dtype):
+    values = far_apart(kind, 100, 3, dtype)
+    for x, slope in torch.randn(30, 2, 3, dtype=dtype):
+        for gradient in moved(kind, values, x, slope):
+            assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize(("size", "off"), [(1, 1e4), (1e-5, 0.1)])
+def test_large_offdiagonal_entries_make_no_nan_in_a_gap(size, off):
     n = 16
-    logits, loc, tril = far_apart("full", 50, 4, torch.float32, n=n)
-    tril = (tril.detach() + 1e4 * torch.randn(n, 2, 4, 4).tril(-1)).requires_grad_()
+    logits, loc, tril = far_apart("full", 50, 4, torch.float32, n=n, size=size)
+    tril = (tril.detach() + off * torch.randn(n, 2, 4, 4).tril(-1)).requires_grad_()
     x, slope = torch.randn(2, n, 4)
-    for gradient in moved("full", (logits, loc, tril), x, slope):
+    for gradient in moved("full", (logits, loc, tril), size * x, slope):
         assert gradient.isfinite().all()
 
 
