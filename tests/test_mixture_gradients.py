@@ -528,8 +528,11 @@ def test_in_one_dimension_the_surrogate_moves_means_and_scales_as_rsample_does(k
 def test_the_surrogate_names_what_does_not_fit():
     mixture = MixtureNormal(*parameters("diagonal", 3, 2))
     x = mixture.sample((5,))
-    with pytest.raises(ValueError, match=r"x must require a gradient: mixture.sample\(…\).requires_grad_\(\)"):
+    with pytest.raises(ValueError, match=r"x must be a leaf that requires a gradient: mixture.sample\(…\)"):
         rao_blackwell_surrogate(mixture, x, x.sum(-1))
+    y = MixtureNormal(*(p.requires_grad_() for p in parameters("diagonal", 3, 2))).rsample((5,))
+    with pytest.raises(ValueError, match=r"x must be a leaf .* not rsample"):  # it would count the path twice
+        rao_blackwell_surrogate(mixture, y, y.sum(-1))
     x.requires_grad_()
     with pytest.raises(ValueError, match=r"cost must have shape \(5,\), one number for each x, got \(\)"):
         rao_blackwell_surrogate(mixture, x, x.sum())
@@ -1343,3 +1346,65 @@ def test_the_inverse_of_the_logarithm_of_the_normal_is_scipys(dtype, rtol):
     y = -torch.logspace(-3, 5, 2000, dtype=torch.float64)
     found = module._inverse_log_ndtr(y.to(dtype)).double().numpy()
     np.testing.assert_allclose(found, special.ndtri_exp(y.to(dtype).double().numpy()), rtol=rtol, atol=rtol)
+
+
+@pytest.mark.parametrize("scale", [2e-4, 1e-5, 1e-9])
+def test_a_narrow_component_beside_a_broad_one_loses_no_digits(scale):
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        logits = torch.tensor([0.8, 0.2], dtype=dtype).log().requires_grad_()
+        loc, scales = torch.tensor([[0.0], [-1.0]], dtype=dtype), torch.tensor([[1.0], [scale]], dtype=dtype)
+        moved = MixtureNormal(logits, loc, scales).reparameterize(torch.tensor([-0.5371], dtype=dtype))
+        found.append(torch.autograd.grad(moved.sum(), logits)[0].double())
+    # To the right of the narrow one: w = π (1 − F(x)) / f(x) with f that of the broad one.
+    normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1)
+    x = torch.tensor(-0.5371, dtype=torch.float64)
+    expected = 0.2 * (1 - normal.cdf(x)) / normal.log_prob(x).exp()
+    assert_close(found[1], torch.stack((expected, -expected)), rtol=1e-6, atol=0)
+    assert_close(found[0], found[1], rtol=1e-4, atol=0)
+
+
+def test_an_infinite_slope_of_the_cost_is_seen():
+    logits, loc = torch.zeros(2, requires_grad=True), torch.randn(2, 3).requires_grad_()
+    draw = MixtureNormal(logits, loc, torch.ones(2, 3)).rsample()
+    (found,) = torch.autograd.grad(draw, loc, torch.tensor([1.0, math.inf, 0.0]))
+    assert not found[:, 1].isfinite().any()
+
+
+def test_half_precision_gets_the_gradient_of_single_precision_in_its_own_dtype():
+    torch.manual_seed(0)
+    wide = torch.randn(3), torch.randn(3, 2), 0.5 + torch.rand(3, 2)
+    narrow = [p.bfloat16().requires_grad_() for p in wide]
+    x = MixtureNormal(*narrow).sample((20,))
+    found = torch.autograd.grad(MixtureNormal(*narrow).reparameterize(x).float().sum(), narrow)
+    same = [p.detach().float().requires_grad_() for p in narrow]
+    expected = torch.autograd.grad(MixtureNormal(*same).reparameterize(x.float()).sum(), same)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == torch.bfloat16
+        assert_close(a.float(), b, rtol=0.02, atol=0.02)
+
+
+def test_a_component_that_is_off_leaves_the_value_of_the_surrogate_finite():
+    mixture = MixtureNormal(torch.tensor([0.0, -math.inf]), torch.randn(2, 2), torch.ones(2, 2))
+    x = mixture.sample((5,)).requires_grad_()
+    cost = x.square().sum(-1)
+    assert_close(rao_blackwell_surrogate(mixture, x, cost), cost.sum())
+
+
+def test_full_covariances_that_lean_differently_have_a_gradient_of_infinite_variance():
+    """The second moment for a logit over growing squares: two components, x₂ = ±b x₁ + noise, cost x₂."""
+    moments = {}
+    for b in (0.7, 1.3):
+        tril = torch.tensor([[[1.0, 0.0], [b, 1.0]], [[1.0, 0.0], [-b, 1.0]]], dtype=torch.float64)
+        axis = torch.linspace(-10, 10, 401, dtype=torch.float64)
+        wide = torch.linspace(-25, 25, 1001, dtype=torch.float64)
+        grid = torch.cartesian_prod(axis, wide)
+        logits = torch.zeros(len(grid), 2, dtype=torch.float64, requires_grad=True)
+        mixture = MixtureMultivariateNormal(logits, torch.zeros(2, 2, dtype=torch.float64), tril, validate_args=False)
+        (found,) = torch.autograd.grad(mixture.reparameterize(grid)[:, 1].sum(), logits)
+        mass = mixture.log_prob(grid).exp().detach() * 0.05**2
+        squares = mass * found[:, 0].square()
+        moments[b] = [float(squares[grid[:, 0].abs() <= reach].sum()) for reach in (4, 6, 10)]
+    assert moments[0.7][2] == pytest.approx(moments[0.7][1], rel=1e-2)
+    assert moments[1.3][1] > 100 * moments[1.3][0]
+    assert moments[1.3][2] > 100 * moments[1.3][1]

@@ -74,7 +74,8 @@ class _Mixture(Distribution):
     def reparameterize(self, value: Tensor) -> Tensor:
         """The same values, as draws whose gradient is that of eq. (MIX.9): uniforms fixed, parameters move.
 
-        Shape: value (*sample, *batch, D) → the same. No gradient flows into value; second derivatives raise.
+        Shape: value (*sample, *batch, D) → the same. No gradient flows into value. Second derivatives and
+        the transforms of `torch.func` raise.
         """
         if self._validate_args:
             self._validate_sample(value)
@@ -130,10 +131,10 @@ class _Mixture(Distribution):
 class MixtureNormal(_Mixture):
     """Mixture of normals with diagonal covariances, whose draws have a gradient for every parameter, eq. (MIX.14).
 
-    Unbiased for smooth costs. For logits its variance grows like e^(m²/2) / m as two components part, ±m standard
-    deviations from their middle, (MIX.28), since a draw must be carried through the gap between them; in several
-    dimensions means and scales suffer, too. Where components lie more than two or three standard deviations apart, or
-    D is large, take `rao_blackwell_surrogate`.
+    Unbiased if the slope of the cost grows no faster than a polynomial. For logits the variance grows like
+    e^(m²/2) / m as two components part, ±m standard deviations from their middle, (MIX.28), since a draw must be
+    carried through the gap between them. Depending on the cost, m = 0.5 can be too far, or m = 2 not. For means and
+    scales in more than one dimension, and for logits of components that are apart, take `rao_blackwell_surrogate`.
 
     Args:
         logits: unnormalised log weights, shape (*batch, K); −inf for a component that is off.
@@ -195,8 +196,9 @@ class MixtureNormal(_Mixture):
 class MixtureMultivariateNormal(_Mixture):
     """Mixture of normals with full covariances L Lᵀ, whose draws have a gradient for every parameter, eq. (MIX.20).
 
-    The time of a draw and its gradient grows as the K · D² numbers of scale_tril: triangular systems are solved, no
-    matrix is inverted. When to use it: as for `MixtureNormal`.
+    Time and memory of a draw's gradient grow as the K · D² numbers of scale_tril: triangular systems are solved, no
+    matrix is inverted. Unbiased, but the variance can be infinite where the components' covariances lean differently
+    (chapter, section 8). When to use it: as for `MixtureNormal`.
 
     Args:
         logits: unnormalised log weights, shape (*batch, K); −inf for a component that is off.
@@ -261,7 +263,11 @@ class _Transport(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        x, logits, loc, spread = ctx.saved_tensors
+        parameters = ctx.saved_tensors[1:]
+        # Half precision is too narrow for densities.
+        dtype = torch.promote_types(grad_output.dtype, torch.float32)
+        x, logits, loc, spread = (value.to(dtype) for value in ctx.saved_tensors)
+        grad_output = grad_output.to(dtype)
         tril = spread if spread.dim() > loc.dim() else None
         z, scale = _standardize(x, loc, spread)
         later, weights = _posterior(z, scale, logits)
@@ -282,7 +288,9 @@ class _Transport(torch.autograd.Function):
             if tril is not None and pulled is not None:
                 pulled[..., :d].add_((slope * later[..., d] + pushed)[..., None] * tril[..., d, :d]).clamp_(-cap, cap)
             torch.addcmul(entered, slope, weight, value=-1, out=left).clamp_(-cap, cap)
-        grad_loc = later * grad_x.movedim(0, -1) + push.movedim(0, -1)
+        # What saturates is our own; an overflow that comes from the cost must be seen.
+        slopes = torch.where(grad_output.isfinite(), grad_x.movedim(0, -1).squeeze(-2), grad_output)
+        grad_loc = later * slopes.unsqueeze(-2) + push.movedim(0, -1)
         grad_own = (carried[1:].movedim(0, -1) / scale).clamp_(-cap, cap)
         if tril is None:
             grad_spread = (z * grad_loc).clamp_(-cap, cap) - grad_own
@@ -290,8 +298,8 @@ class _Transport(torch.autograd.Function):
             outer = (grad_loc.unsqueeze(-1) * z.unsqueeze(-2)).clamp_(-cap, cap)
             grad_spread = outer.tril() - grad_own.diag_embed()
         return None, *(
-            gradient.sum_to_size(parameter.shape)
-            for gradient, parameter in ((carried[0], logits), (grad_loc, loc), (grad_spread, spread))
+            gradient.sum_to_size(parameter.shape).to(parameter.dtype)
+            for gradient, parameter in zip((carried[0], grad_loc, grad_spread), parameters, strict=True)
         )
 
 
@@ -303,12 +311,14 @@ def _posterior(z: Tensor, scale: Tensor, logits: Tensor) -> tuple[Tensor, Tensor
     log_normal = _log_normal(z, scale)
     log_weights = logits.log_softmax(-1).unsqueeze(-1)
     log_joint = log_weights + log_normal.cumsum(-1)
-    log_joint -= log_joint.amax(-2, keepdim=True)
-    later = _exp(log_joint)
-    density = later.sum(-2, keepdim=True)  # of x_≤d, up to the factor that was taken out
+    # Shifted, not log_joint − log_normal: their difference would lose what a far or narrow component leaves of it.
+    log_prior = torch.cat((log_weights.expand_as(log_joint[..., :1]), log_joint[..., :-1]), -1)
+    peak = log_joint.amax(-2, keepdim=True)
+    later = _exp(log_joint - peak)
+    density = later.sum(-2, keepdim=True)  # of x_≤d, up to exp(peak)
     later = later / density
     before = torch.cat((log_weights.exp().expand_as(later[..., :1]), later[..., :-1]), -1)
-    whole = _exp(log_joint - log_normal - density.log())  # γ / f
+    whole = _exp(log_prior - (peak + density.log()))  # γ / f
     z = z * math.sqrt(0.5)
     above_median = (before * torch.erf(z)).sum(-2, keepdim=True) >= 0
     side = torch.where(above_median, 1.0, -1.0).to(z)
@@ -380,23 +390,24 @@ def leibniz_gradient(cdf_gradient: Tensor, density: Tensor) -> Tensor:
 def rao_blackwell_surrogate(
     mixture: MixtureNormal | MixtureMultivariateNormal, x: Tensor, cost: Tensor, baseline: Tensor | float | None = None
 ) -> Tensor:
-    """A scalar with the value of cost.sum(), and a gradient that does not blow up as components part, eq. (MIX.24).
+    """A scalar with the value of cost.sum(), whose gradient does not mind gaps, eqs. (MIX.24) and (MIX.26).
 
     For means and scales it is the expectation, given x, of the gradient of the ordinary draw (a component, then its
-    normal): never of larger variance. For logits it is the marginal score, (cost − baseline)(γ − π). What else cost
-    depends on, a decoder or the mixture itself, gets its gradient as well. In one dimension means and scales agree
-    with `rsample`; for logits, `rsample` is better while components overlap.
+    normal): never of larger variance. For logits it is the marginal score, (cost − baseline)(γ − π): give a baseline,
+    as its variance grows with the level of the cost. What else cost depends on, a decoder or the mixture itself, gets
+    its gradient as well. In one dimension means and scales agree with `rsample`. For logits
+    `rsample` can be better where components overlap.
 
     Args:
         mixture: what x was drawn from.
         x: `mixture.sample(…).requires_grad_()`, shape (*sample, *batch, D).
         cost: L(x), each element a function of its own x only, shape (*sample, *batch).
         baseline: what to subtract from cost in the score, broadcast to it; it must not depend on this x. None for 0.
-    Raises: ValueError: x without requires_grad, a cost of another shape, a baseline of a larger one. RuntimeError: a
-        cost that x does not enter.
+    Raises: ValueError: x that is no leaf or needs no gradient, a cost of another shape, a baseline of a larger one.
+        RuntimeError: a cost that x does not enter.
     """
-    if not x.requires_grad:
-        raise ValueError("x must require a gradient: mixture.sample(…).requires_grad_()")
+    if not x.requires_grad or x.grad_fn is not None:
+        raise ValueError("x must be a leaf that requires a gradient: mixture.sample(…).requires_grad_(), not rsample")
     if cost.shape != x.shape[:-1]:
         raise ValueError(f"cost must have shape {tuple(x.shape[:-1])}, one number for each x, got {tuple(cost.shape)}")
     (slope,) = torch.autograd.grad(cost.sum(), x, retain_graph=True)
