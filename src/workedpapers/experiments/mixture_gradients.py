@@ -564,7 +564,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
 
 
 def scoreboard() -> list[Claim]:
-    """The abstract's claims and a reviewer's question beside the recorded rows; empty while rows are missing."""
+    """The abstract's wish and a reviewer's question beside the recorded rows; empty while rows are missing."""
     tables: list[Experiment[Any]] = [VARIANCE, DIGITS, MNIST]
     if any(missing(table, "book") for table in tables):
         return []  # this is asked for when the book is built, which must not start to train
@@ -575,7 +575,8 @@ def scoreboard() -> list[Claim]:
         rows = maps[(maps.components == k) & (maps.dimensions == d) & (maps.separation == separation)]
         ratios = (rows.leibniz_logits / rows.responsibilities_logits).map(math.log10)
         text = f"K = {k}, D = {d}, means spread by {separation:g}: variance for logits over that of the score (log10)"
-        claims.append(_claim(text, ratios.tolist(), "draws must cross the gap between components (sections 10 and 15)"))
+        cause = "draws must cross the gap between components (sections 10 and 15)"
+        claims.append(_claim(text, "no number: wants low variance", ratios.tolist(), cause))
     for name, table in (("Digits", DIGITS), ("MNIST", MNIST)):
         rows = sweep(table, "book", device="cpu").pivot(
             index="seed", columns=["estimator", "components"], values="test_nll"
@@ -583,7 +584,7 @@ def scoreboard() -> list[Claim]:
         for estimator, components in product(("leibniz", "all components"), (2, 5)):
             gain = rows[estimator, components] - rows[_single]
             text = f"{name}: -log p with {components} components ({estimator}) less that with one (nats)"
-            claims.append(_claim(text, gain.tolist(), CAUSES[name]))
+            claims.append(_claim(text, "no number: a reviewer asks", gain.tolist(), CAUSES[name]))
     return claims
 
 
@@ -594,7 +595,7 @@ CAUSES = {
 }
 
 
-def _claim(text: str, differences: list[float], cause: str) -> Claim:
+def _claim(text: str, paper: str, differences: list[float], cause: str) -> Claim:
     """A difference that should be below zero."""
     verdict = judge(differences, -1)
-    return Claim(text, "below 0", tuple(differences), "book", verdict, "" if verdict == "holds" else cause)
+    return Claim(text, paper, tuple(differences), "book", verdict, "" if verdict == "holds" else cause)
