@@ -2486,8 +2486,8 @@ check(
 # %% [markdown]
 # ## 18. Cost
 #
-# **A third to a twentieth of Pyro's time for many components, many dimensions or large batches, six tenths at K = 10,
-# D = 16 and a batch of 256; a twelfth to three tenths of the time of automatic differentiation, and a tenth of its
+# **About half of Pyro's time at K = 10, D = 16 and a batch of 256, a third to a twentieth for larger batches, more
+# dimensions or more components; a sixteenth to a quarter of the time of automatic differentiation, and a tenth of its
 # memory.**
 #
 # One process, one thread, float32: construction with validation, draw and gradient, each rival in turn with ours;
@@ -2516,9 +2516,9 @@ pd.DataFrame(table)
 # %% [markdown]
 # Each ratio is from a run of its own with the two in turn. Pyro's time grows with $K^2$, since its weights' field goes
 # through pairs of components; automatic differentiation pays for $D$ backward passes. For small batches the overhead
-# of many small operations shows. Full covariances take four to twenty times as long as diagonal ones, by the $D$ times
-# as many parameters that they have. In float32 with 64 dimensions Pyro returns gradients that are not finite for more
-# than one draw in a hundred. `make bench` repeats this on your machine.
+# of many small operations shows. Full covariances take four to seventeen times as long as diagonal ones, by the $D$
+# times as many parameters that they have. In float32 with 64 dimensions Pyro returns gradients that are not finite for
+# more than one draw in a hundred. `make bench` repeats this on your machine.
 
 # %% [markdown]
 # ## 19. Exercises

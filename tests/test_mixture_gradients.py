@@ -1294,6 +1294,21 @@ def test_without_a_generator_torchs_own_draws(sampler):
     assert all(torch.equal(left, right) for left, right in zip(*drawn, strict=True))
 
 
+def test_the_share_of_a_tail_is_that_of_the_mixture():
+    half, far = torch.zeros(2, dtype=torch.float64), torch.tensor([0.0, 30.0], dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"its share is u = 1\.43e-07"):  # half of Φ(−5)
+        sampled_leibniz_gradient(
+            torch.tensor(-5.0).double(),
+            half,
+            far,
+            torch.ones(2).double(),
+            1,
+            tail="left",
+            sampler="rejection",
+            max_proposals=50,
+        )
+
+
 def test_a_tail_that_no_proposal_reaches_is_named():
     values = torch.zeros(1), torch.zeros(1), torch.ones(1)
     for x, tail in ((-5.0, "left"), (5.0, "smaller"), (-5.0, "smaller")):

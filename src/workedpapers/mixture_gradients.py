@@ -284,7 +284,7 @@ class _Transport(torch.autograd.Function):
             torch.mul(entered, step, out=pushed).clamp_(-cap, cap)
             if pulled is not None:
                 pushed.sub_(pulled[..., d] / scale[..., d]).clamp_(-cap, cap)
-            slope.sub_(pushed.sum(-1, keepdim=True)).clamp_(-cap, cap)
+            slope.sub_(pushed.sum(-1, keepdim=True))
             if tril is not None and pulled is not None:
                 pulled[..., :d].add_((slope * later[..., d] + pushed)[..., None] * tril[..., d, :d]).clamp_(-cap, cap)
             torch.addcmul(entered, slope, weight, value=-1, out=left).clamp_(-cap, cap)
@@ -310,26 +310,26 @@ def _posterior(z: Tensor, scale: Tensor, logits: Tensor) -> tuple[Tensor, Tensor
     """
     log_normal = _log_normal(z, scale)
     log_weights = logits.log_softmax(-1).unsqueeze(-1)
-    log_joint = log_weights + log_normal.cumsum(-1)
+    log_joint = log_normal.cumsum(-1).add_(log_weights)
     # Shifted, not log_joint − log_normal: their difference would lose what a far or narrow component leaves of it.
     log_prior = torch.cat((log_weights.expand_as(log_joint[..., :1]), log_joint[..., :-1]), -1)
     peak = log_joint.amax(-2, keepdim=True)
-    later = _exp(log_joint - peak)
+    later = _exp(log_joint.sub_(peak))
     density = later.sum(-2, keepdim=True)  # of x_≤d, up to exp(peak)
-    later = later / density
+    later.div_(density)
     before = torch.cat((log_weights.exp().expand_as(later[..., :1]), later[..., :-1]), -1)
-    whole = _exp(log_prior - (peak + density.log()))  # γ / f
+    shares = _exp(log_prior.sub_(peak + density.log()))  # γ / f
     z = z * math.sqrt(0.5)
     above_median = (before * torch.erf(z)).sum(-2, keepdim=True) >= 0
     side = torch.where(above_median, 1.0, -1.0).to(z)
-    beyond = z * side
-    tails = 0.5 * torch.erfc(beyond)
-    shares = whole * tails
+    beyond = z.mul_(side)
+    tails = torch.erfc(beyond).mul_(0.5)
+    shares.mul_(tails)
     deep = (before * tails).sum(-2, keepdim=True) < torch.finfo(z.dtype).tiny ** 0.5
     if deep.any():  # Mills' ratio, the tail over the density, neither under- nor overflows
         mills = scale * (math.sqrt(math.pi / 2) * torch.special.erfcx(beyond.clamp(min=0)))
         shares = torch.where(deep & (beyond > 0), later * mills, shares)
-    return later, side * (before * shares.sum(-2, keepdim=True) - shares)
+    return later, before.mul_(shares.sum(-2, keepdim=True)).sub_(shares).mul_(side)
 
 
 def _standardize(x: Tensor, loc: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
@@ -352,7 +352,7 @@ def _exp(x: Tensor) -> Tensor:
     """exp(x), saturating, and 0 where that is no normal number, which processors are slow with."""
     info = torch.finfo(x.dtype)
     cap = math.log(info.max) - math.log(8 * x.shape[-2])
-    return functional.threshold(x.clamp(max=cap), math.log(info.tiny), -math.inf).exp_()
+    return functional.threshold(x.clamp_(max=cap), math.log(info.tiny), -math.inf).exp_()
 
 
 def _of(component: Tensor, parameter: Tensor, event: int) -> Tensor:
