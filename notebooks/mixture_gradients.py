@@ -1485,9 +1485,9 @@ pd.DataFrame(table).T.map(lambda v: f"{v:.3g}")
 #
 # To draw such a $t$ the paper draws from $f$ until a draw falls below $x$. A reviewer worried about the acceptance
 # rate. Rightly: a proposal is accepted with probability $F(x)=u$, so a given $x$ takes $1/u$ proposals on average, and
-# $u$ is uniform:
+# $u$ is uniform. For the number $n$ of proposals:
 #
-# $$ \mathrm E\,[\text{proposals}] = \int_0^1\frac{du}{u}=\infty, \qquad \mathrm P(\text{proposals}\le n)=\int_0^1\bigl[1-(1-u)^n\bigr]du=\frac{n}{n+1} \tag{MIX.32} $$
+# $$ \mathrm E\,n = \int_0^1\frac{du}{u}=\infty, \qquad \mathrm P(n\le m)=\int_0^1\bigl[1-(1-u)^m\bigr]du=\frac{m}{m+1} \tag{MIX.32} $$
 #
 # Half of all draws need one proposal, and one in a hundred needs a hundred or more. The mean over a batch is then
 # whatever its unluckiest member makes of it. Since $\int\partial f=0$, the right tail is as good, with the opposite
@@ -1725,7 +1725,7 @@ print(
 # between 0 and 1, however far apart they are.
 
 # %% tags=["hide-input"]
-points = torch.linspace(-7, 7, 281, dtype=torch.float64)
+points = torch.arange(-140, 141, dtype=torch.float64) / 20
 
 
 def line_mixture(weight, m, parameter):
@@ -1866,7 +1866,7 @@ explore(
     draw_paths,
     m=[1.0, 2.0, 3.0],
     first=list(ORDERS),
-    a2=[-3.0, -1.0, 0.0, 1.0, 3.0],
+    a2=[-2.0, -1.0, 0.0, 1.0, 3.0],
     alt=describe_paths,
 )
 
@@ -2486,7 +2486,7 @@ check(
 # %% [markdown]
 # ## 18. Cost
 #
-# **About half of Pyro's time at K = 10, D = 16 and a batch of 256, a third to a twentieth for larger batches, more
+# **About half of Pyro's time at K = 10, D = 16 and a batch of 256, a third to a twenty-fourth for larger batches, more
 # dimensions or more components; a sixteenth to a quarter of the time of automatic differentiation, and a tenth of its
 # memory.**
 #

@@ -31,6 +31,17 @@ from workedpapers.mixture_gradients import (
 
 KINDS = {"diagonal": MixtureNormal, "full": MixtureMultivariateNormal}
 NAMES = {"diagonal": ("logits", "loc", "scale"), "full": ("logits", "loc", "scale_tril")}
+
+
+@pytest.fixture(autouse=True)
+def validation():
+    """As torch starts; the first torch.compile of a process turns the default off for good."""
+    before = Distribution._validate_args
+    Distribution.set_default_validate_args(True)
+    yield
+    Distribution.set_default_validate_args(before)
+
+
 BOTH = pytest.mark.parametrize("kind", KINDS)
 PRECISIONS = pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 OFF = -math.inf
