@@ -819,9 +819,9 @@ check(
 # $$ w_{kd} = \gamma_k^d\,\frac{1-F_d}{f_d}-\gamma_k^{d+1}\sigma_{kd}R(z_{kd}), \qquad \frac{1-F_d}{f_d}=\sum_j\gamma_j^{d+1}\sigma_{jd}R(z_{jd}) \tag{MIX.21} $$
 #
 # (on the left, $F_d$ for $1-F_d$, $-z$ for $z$ and the opposite sign). $R$ neither under- nor overflows for $z>0$: it
-# falls from $\sqrt{\pi/2}$ to about $1/z$. Responsibilities are a softmax of log densities. One case is left: a
-# component on the other side of $x$, with $z_k<0$ although $F>\frac12$. There $R(z_k)$ may overflow, but $1-\Phi_k$ is
-# not small, and its quotient with $f$ is computed as it stands.
+# falls from $\sqrt{\pi/2}$ to about $1/z$. Responsibilities are a softmax of log densities, which is safe. One case is
+# left: a component on the other side of $x$, with $z_k<0$ although $F>\frac12$. There $R(z_k)$ may overflow, but
+# $1-\Phi_k$ is not small, and its quotient with $f$ is computed as it stands.
 #
 # How large can $w$ be? Write $\gamma_k(\Phi_k-F)=(1-\gamma_k)\,\gamma_k\Phi_k-\gamma_k\sum_{j\ne k}\gamma_j\Phi_j$.
 # Both terms lie between 0 and $F$, and the first enters with plus, the second with minus, so the difference lies
@@ -848,9 +848,9 @@ check(
 # *Full covariances.* There the means of the conditionals depend on $x_{<d}$, so a gap can be as wide as you like. Take
 # two equal components that lean to different sides: $x_1$ is standard normal in both, and $x_2=\pm b\,x_1$ plus
 # standard normal noise. Given $x_1$, the second coordinate is the mixture of section 10 with $m=b\,|x_1|$, whose
-# variance is about $e^{b^2x_1^2/2}$. Its mean over $x_1$ is finite for $b<1$ only. The mean is still finite
-# ($|w|f\le1$ by (MIX.22)), the variance is not: the last lines of the cell integrate $w_{12}^2$ over $|x_1|\le4$, 6
-# and 10.
+# variance is about $e^{b^2x_1^2/2}$. Its mean over $x_1$ is finite for $b<1$ only. The mean is still finite (by
+# (MIX.22) $|w|\,f\le\min(F,1-F)$, whose integral is), the variance is not: the last lines of the cell integrate
+# $w_{12}^2$ over $|x_1|\le4$, 6 and 10.
 
 # %%
 a3 = torch.tensor([0.2, -0.5, 0.4], dtype=torch.float64)
@@ -1022,8 +1022,8 @@ for dtype, half in ((torch.float32, 30.0), (torch.float64, 80.0)):
 #
 # $$ \frac{\partial}{\partial a_k}\mathrm E\,L(x) = \mathrm E\bigl[(L(x)-b)(\gamma_k^{D+1}-\pi_k)\bigr] \tag{MIX.26} $$
 #
-# (differentiate $\int Lf$; the score has mean zero, so $b$ is free). Such a $b$ is called a *baseline*; near the mean
-# of $L$ it saves most. The score of $\kappa$ and $x$ together, the *component's score*, is $[\kappa=k]-\pi_k$, and
+# (differentiate $\int Lf$; the score has mean zero, so $b$ is free). Such a $b$ is called a *baseline*; the mean of
+# $L$ is the usual choice. The score of $\kappa$ and $x$ together, the *component's score*, is $[\kappa=k]-\pi_k$, and
 # (MIX.26) is its conditional expectation: again no more variance. The library offers (MIX.24) for means and scales and
 # (MIX.26) for logits in one function, `rao_blackwell_surrogate(mixture, x, cost, baseline)`: a scalar to call
 # `backward` on.
@@ -1950,7 +1950,7 @@ plt.show()
 # float64. Scores get the mean cost as baseline. The lines are medians over mixtures, bands go from the smallest to the
 # largest.
 
-# %% mystnb={"image": {"alt": "Four panels of the variance of the logits' gradient against the standard deviation of the means, 0.5 to 3, on logarithmic axes, for 3 components in 1, 2 and 8 dimensions and 10 components in 16. The Leibniz curve, with a wide band, starts near the others and rises by two orders of magnitude in one dimension and by five in sixteen. The three others are flat between 0.04 and 0.5."}} tags=["hide-input"]
+# %% mystnb={"image": {"alt": "Four panels of the variance of the logits' gradient against the standard deviation of the means, 0.5 to 3, on logarithmic axes, for 3 components in 1, 2 and 8 dimensions and 10 components in 16. The Leibniz curve, with a wide band, starts near the others and rises by two orders of magnitude in one dimension and by five in sixteen. The medians of the three others lie between 0.02 and 0.5."}} tags=["hide-input"]
 variance = sweep(experiment.VARIANCE, "book", device="cpu")
 fig, axes = figures.panels(4, columns=2, sharex=True)
 for panel, (k, d) in zip(axes, experiment.SIZES, strict=True):
@@ -1979,7 +1979,7 @@ for panel in axes[-2:]:
     panel.set_xlabel("standard deviation of the means")
 axes[0].legend(loc="upper left", ncols=2)
 fig.suptitle(
-    "Variance for the logits, cost cos(x₁ + … + x_D + 0.3): Leibniz explodes, the others stay flat"
+    "Variance for the logits, cost cos(x₁ + … + x_D + 0.3): Leibniz explodes, the others stay below one"
 )
 plt.show()
 
