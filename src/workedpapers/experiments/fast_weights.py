@@ -22,7 +22,7 @@ from workedpapers.fast_weights import FastWeights, Write
 from workedpapers.lab import Claim, Experiment, missing, progress, sweep
 from workedpapers.lab.scoreboard import Verdict
 from workedpapers.lab.timing import interleaved, saved_bytes
-from workedpapers.tasks.retrieval import SYMBOLS, Strings, associative_retrieval, redraw_queries
+from workedpapers.tasks.retrieval import SYMBOLS, Strings, associative_retrieval, associative_stream, redraw_queries
 
 BATCH_SIZE = 128
 
@@ -40,6 +40,10 @@ class Retrieval:
         learning_rate: of Adam.
         evaluate_every: updates between evaluations.
         write, norm_preliminary, inner_steps, decay: of `FastWeights`; the other models do without.
+        recurrent_scale: the recurrent matrix of `FastWeights` or the IRNN starts as this multiple of the identity;
+            None: the paper's, 0.05 or 0.5.
+        falling: whether the learning rate falls linearly to zero over `updates`, or stays.
+        fresh: whether every batch is newly drawn, or the 100,000 training strings are shuffled again and again.
     """
 
     model: str = "fast_weights"
@@ -53,6 +57,9 @@ class Retrieval:
     norm_preliminary: bool = False
     inner_steps: int = 1
     decay: float = 0.9
+    recurrent_scale: float | None = None
+    falling: bool = False
+    fresh: bool = False
 
 
 class RetrievalNetwork(nn.Module):
@@ -80,7 +87,7 @@ class RetrievalNetwork(nn.Module):
 def _recurrent(config: Retrieval) -> nn.Module:
     size = config.hidden_size
     if config.model == "fast_weights":
-        return FastWeights(
+        layer = FastWeights(
             100,
             size,
             decay=config.decay,
@@ -89,27 +96,40 @@ def _recurrent(config: Retrieval) -> nn.Module:
             write=config.write,
             norm_preliminary=config.norm_preliminary,
         )
+        if config.recurrent_scale is not None:
+            _start_at(layer.weight_hh, config.recurrent_scale)
+        return layer
     if config.model == "lstm":
         return nn.LSTM(100, size, batch_first=True)
     if config.model == "irnn":
         irnn = nn.RNN(100, size, nonlinearity="relu", batch_first=True)
-        with torch.no_grad():
-            irnn.get_parameter("weight_hh_l0").copy_(0.5 * torch.eye(size))  # the paper's 0.5, not 1
+        scale = 0.5 if config.recurrent_scale is None else config.recurrent_scale  # the paper's 0.5, not 1
+        _start_at(irnn.get_parameter("weight_hh_l0"), scale)
         return irnn
     raise ValueError(f"model must be fast_weights, lstm or irnn, got {config.model!r}")
+
+
+def _start_at(weight: nn.Parameter, scale: float) -> None:
+    with torch.no_grad():
+        weight.copy_(scale * torch.eye(len(weight)))
 
 
 def train(config: Retrieval, seed: int, device: torch.device) -> dict[str, object]:
     """Train one model; the metrics of the row.
 
     Returns: curves `curve_updates`, `curve_seconds`, `validation_error` (%), `validation_loss` (nats), one value an
-        evaluation; `test_error` and `redrawn_error` (%, the latter with queries redrawn), `updates_done`.
+        evaluation; `test_error`, `redrawn_error` (with queries redrawn) and `train_error` (the first 10,000 training
+        strings), in %; `updates_done`.
     """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = RetrievalNetwork(config).to(device)
         optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-        batches = _batches(associative_retrieval(config.pairs, "train"), seed, device)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda done: 1 - done / config.updates if config.falling else 1.0
+        )
+        strings = associative_retrieval(config.pairs, "train")
+        batches = _fresh(config.pairs, seed, device) if config.fresh else _batches(strings, seed, device)
         validation = associative_retrieval(config.pairs, "validation")
         curve: dict[str, list[float]] = {
             "curve_updates": [],
@@ -121,6 +141,7 @@ def train(config: Retrieval, seed: int, device: torch.device) -> dict[str, objec
         for update in progress(range(1, config.updates + 1), f"{config.model} {config.hidden_size}"):
             start = time.perf_counter()
             _update(model, optimizer, next(batches))
+            scheduler.step()
             seconds += time.perf_counter() - start
             if update % config.evaluate_every == 0 or update == config.updates:
                 error, nats = evaluate(model, validation, device)
@@ -129,7 +150,9 @@ def train(config: Retrieval, seed: int, device: torch.device) -> dict[str, objec
                 if error <= config.target_error:
                     break
         test = associative_retrieval(config.pairs, "test")
+        seen = Strings(*(part[:10_000] for part in strings))
         return {
+            "train_error": evaluate(model, seen, device)[0],
             "test_error": evaluate(model, test, device)[0],
             "redrawn_error": evaluate(model, redraw_queries(test), device)[0],
             "updates_done": update,
@@ -169,6 +192,11 @@ def _batches(strings: Strings, seed: int, device: torch.device) -> Iterator[Stri
             yield Strings(tokens[rows], targets[rows])
 
 
+def _fresh(pairs: int, seed: int, device: torch.device) -> Iterator[Strings]:
+    for strings in associative_stream(pairs, BATCH_SIZE, seed=seed):
+        yield Strings(*(part.to(device) for part in strings))
+
+
 MODELS = ("irnn", "lstm", "fast_weights")
 SIZES = (20, 50, 100)
 WRITES: tuple[Write, ...] = ("after", "delayed", "preliminary")
@@ -177,6 +205,10 @@ BEST: tuple[tuple[Write, bool], ...] = (("after", False), ("preliminary", True))
 
 def _experiment(seeds: int = 5, **grid: Sequence[Retrieval]) -> Experiment[Retrieval]:
     return Experiment("fast_weights", Retrieval, train, grid, {scale: range(seeds) for scale in grid})
+
+
+def _without_memory(norm: bool, scale: float, rate: float) -> Retrieval:
+    return replace(_race, inner_steps=0, norm_preliminary=norm, recurrent_scale=scale, learning_rate=rate)
 
 
 def _entry(base: Retrieval, model: str, size: int) -> Retrieval:
@@ -231,11 +263,48 @@ INNER_STEPS = _experiment(
     seeds=3,
     book=[
         replace(_race, write=write, norm_preliminary=norm, inner_steps=steps)
-        for (write, norm), steps in product(BEST, (0, 1, 2, 3))
+        for (write, norm), steps in product(BEST, (1, 2, 3))
     ],
+)
+#: The two networks that are left without memory: start of W and learning rate, seed 100.
+WITHOUT_MEMORY_SEARCH = Experiment(
+    "fast_weights",
+    Retrieval,
+    train,
+    {
+        "book": [
+            _without_memory(norm, scale, rate)
+            for norm, scale, rate in product((False, True), (0.05, 0.25, 0.5, 1.0), (1e-3, 2e-3, 4e-3))
+        ]
+    },
+    {"book": (100,)},
 )
 #: More pairs at a fixed size.
 PAIRS = _experiment(seeds=3, book=[replace(_race, pairs=pairs) for pairs in (2, 4, 8)])
+
+
+#: For longer runs: the learning rate of each model at its own size, constant and falling, seed 100.
+LONG_SEARCH = Experiment(
+    "fast_weights",
+    Retrieval,
+    train,
+    {
+        "book": [
+            Retrieval(model=model, hidden_size=size, learning_rate=rate, updates=updates, falling=falling)
+            for (model, size, updates, rates), falling in product(
+                (
+                    ("fast_weights", 20, 10_000, (1e-3, 2e-3, 4e-3)),
+                    ("lstm", 50, 10_000, (1e-3, 2e-3, 4e-3)),
+                    ("lstm", 100, 10_000, (1e-3, 2e-3, 4e-3)),
+                    ("irnn", 100, 40_000, (5e-4, 1e-3, 2e-3)),
+                ),
+                (False, True),
+            )
+            for rate in rates
+        ]
+    },
+    {"book": (100,)},
+)
 
 
 @dataclass(frozen=True)
@@ -328,6 +397,8 @@ EXPERIMENTS: dict[str, Experiment[Retrieval] | Experiment[Cost] | Experiment[Spe
     "table_wide": TABLE_WIDE,
     "conventions": CONVENTIONS,
     "inner_steps": INNER_STEPS,
+    "without_memory_search": WITHOUT_MEMORY_SEARCH,
+    "long_search": LONG_SEARCH,
     "pairs": PAIRS,
     "cost": COST,
     "speed": SPEED,
