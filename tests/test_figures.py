@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from workedpapers.lab.figures import COLORS, curve_with_band, panels, paper_line, use_style
+from workedpapers.lab.figures import COLORS, curve_with_band, dots, every_run, panels, paper_line, use_style
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 DEFICIENCIES = {
@@ -142,3 +142,35 @@ def test_colors_cannot_be_changed_by_accident():
     with pytest.raises(TypeError):
         COLORS["learned"] = "red"
     assert mpl.colors.is_color_like(COLORS["learned"])
+
+
+def test_every_run_is_a_line_that_ends_in_a_dot_and_one_label_speaks_for_all():
+    _, ax = plt.subplots()
+    every_run(ax, [([1, 2, 3], [9, 5, 1]), ([1, 2], [8, 7])], "ours", COLORS["fast"])
+    drawn = [(list(line.get_xdata()), list(line.get_ydata()), line.get_marker()) for line in ax.lines]
+    assert drawn == [([1, 2, 3], [9, 5, 1], "None"), ([3], [1], "o"), ([1, 2], [8, 7], "None"), ([2], [7], "o")]
+    assert ax.get_legend_handles_labels()[1] == ["ours"]
+    assert {line.get_color() for line in ax.lines} == {COLORS["fast"]}
+
+
+@pytest.mark.parametrize(("runs", "across"), [([5.0], [2]), ([5.0, 6.0, 7.0], [2 - 1 / 3, 2, 2 + 1 / 3])])
+def test_dots_stand_side_by_side_around_their_place(runs, across):
+    _, ax = plt.subplots()
+    dots(ax, 2, runs, COLORS["fast"])
+    (line,) = ax.lines
+    assert list(line.get_xdata()) == pytest.approx(across)
+    assert list(line.get_ydata()) == runs
+    assert (line.get_linestyle(), line.get_markerfacecolor()) == ("None", COLORS["fast"])
+
+
+def test_hollow_dots_are_rings():
+    _, ax = plt.subplots()
+    dots(ax, 0, [1.0], COLORS["fast"], hollow=True)
+    assert (ax.lines[0].get_markerfacecolor(), ax.lines[0].get_markeredgecolor()) == ("white", COLORS["fast"])
+
+
+@pytest.mark.parametrize("runs", [[], [[1.0, 2.0]]])
+def test_dots_of_another_shape_are_refused(runs):
+    _, ax = plt.subplots()
+    with pytest.raises(ValueError, match="runs has shape"):
+        dots(ax, 0, runs, COLORS["fast"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -110,6 +110,39 @@ def curve_with_band(ax: Axes, x: ArrayLike, runs: ArrayLike, label: str, color: 
         raise ValueError(f"x has shape {x.shape} and runs {runs.shape}, expected (points,) and (seeds, points)")
     ax.fill_between(x, runs.min(axis=0), runs.max(axis=0), color=color, alpha=0.2, linewidth=0)
     ax.plot(x, runs.mean(axis=0), color=color, label=label)
+
+
+def every_run(ax: Axes, runs: Iterable[tuple[ArrayLike, ArrayLike]], label: str, color: str) -> None:
+    """Draw the curve of each run as a thin line with a dot at its end.
+
+    Args:
+        ax: where to draw.
+        runs: x and y of each run; their lengths may differ between runs.
+        label: of the first line, for the legend.
+        color: of all lines.
+    """
+    for number, (x, y) in enumerate(runs):
+        ax.plot(x, y, color=color, linewidth=1.1, alpha=0.8, label=None if number else label)
+        ax.plot(np.asarray(x)[-1], np.asarray(y)[-1], "o", color=color, markersize=4)
+
+
+def dots(ax: Axes, place: float, runs: ArrayLike, color: str, *, hollow: bool = False) -> None:
+    """Draw every run as a dot; the runs stand side by side around a place on the x axis.
+
+    Args:
+        ax: where to draw.
+        place: on the x axis; the dots take a third of a unit on either side.
+        runs: one value a seed, shape (seeds,).
+        color: of the dots.
+        hollow: rings instead of filled dots.
+    Raises: ValueError: no run, or more than one dimension.
+    """
+    runs = np.asarray(runs)
+    if runs.ndim != 1 or len(runs) == 0:
+        raise ValueError(f"runs has shape {runs.shape}, expected (seeds,) with at least one seed")
+    across = place + np.linspace(-1, 1, len(runs)) / 3 if len(runs) > 1 else np.array([place])
+    face = "white" if hollow else color
+    ax.plot(across, runs, "o", markersize=4.5, markeredgecolor=color, markerfacecolor=face)
 
 
 def paper_line(ax: Axes, value: float, label: str = "paper") -> None:
