@@ -106,6 +106,11 @@ def read_notebook(path: str | Path) -> list[Entry]:
     return entries
 
 
+def paper_of(page: str) -> str:
+    """The paper that a page belongs to: the page's stem without `_experiments` or `_theory`."""
+    return re.sub(r"_(experiments|theory)$", "", page)
+
+
 def problems(path: str | Path) -> list[str]:
     """Every hole in one notebook's ledger, in plain words; a sound notebook gives an empty list.
 
