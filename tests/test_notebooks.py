@@ -19,7 +19,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from pages import FOLDER, PAGES, code_cells, markdown_cells, read, tags
 from rehearsal import rehearse
 from workedpapers.lab.explorables import explore
-from workedpapers.lab.ledger import problems, read_notebook
+from workedpapers.lab.ledger import paper_of, problems, read_notebook
 
 MAX_BYTES = 1_500_000
 MAX_LIVE_CELLS = 2
@@ -118,8 +118,9 @@ def test_every_picture_has_an_alternative_text(notebook):
             assert not re.search(r"\.(png|jpe?g|svg|gif)\b", alt), f"a file name as alt text: {alt!r}"
 
 
-def test_the_ledger_has_no_hole(name):
-    assert problems(FOLDER / f"{name}.ipynb") == []
+@pytest.mark.parametrize("paper", sorted({paper_of(name) for name in PAGES}))
+def test_the_ledger_has_no_hole(paper):
+    assert problems(*(FOLDER / f"{name}.ipynb" for name in PAGES if paper_of(name) == paper)) == []
 
 
 def test_the_equations_that_the_package_cites_are_in_the_notebooks():
