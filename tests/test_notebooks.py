@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from pages import FOLDER, PAGES, code_cells, markdown_cells, read, tags
+from pages import FOLDER, PAGES, PAPERS, code_cells, markdown_cells, read, tags
 from rehearsal import rehearse
 from workedpapers.lab.explorables import explore
 from workedpapers.lab.ledger import paper_of, problems, read_notebook
@@ -118,7 +118,7 @@ def test_every_picture_has_an_alternative_text(notebook):
             assert not re.search(r"\.(png|jpe?g|svg|gif)\b", alt), f"a file name as alt text: {alt!r}"
 
 
-@pytest.mark.parametrize("paper", sorted({paper_of(name) for name in PAGES}))
+@pytest.mark.parametrize("paper", PAPERS)
 def test_the_ledger_has_no_hole(paper):
     assert problems(*(FOLDER / f"{name}.ipynb" for name in PAGES if paper_of(name) == paper)) == []
 
