@@ -4,7 +4,9 @@ TORCH_INDEX ?=
 
 BIN := .venv/bin
 HTML := _build/html
-CHAPTERS := $(wildcard notebooks/*.py)
+# A paper has three pages: NAME, NAME_experiments and NAME_theory.
+PAPERS := $(filter-out %_experiments %_theory,$(notdir $(basename $(wildcard notebooks/*.py))))
+PAGES := $(if $(NAMES),$(wildcard $(foreach name,$(NAMES),$(patsubst %,notebooks/$(name)%.ipynb,_experiments _theory) notebooks/$(name).ipynb)),notebooks)
 BENCHMARKS := $(wildcard benchmarks/bench_*.py)
 
 export WORKEDPAPERS_QUIET := 1
@@ -15,18 +17,20 @@ export WORKEDPAPERS_DATA ?= $(abspath ../shared/data)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help book test notebooks results bench serve address clean
+.PHONY: help book test notebooks results paper bench serve address clean
 
 help:
 	@echo "make book       build the book from the stored outputs; prints the page to open"
 	@echo "make test       lint, types, tests, and every notebook cell against its stored output"
-	@echo "make notebooks  execute every notebook from its .py (NAMES=fast_weights for some of them)"
+	@echo "make notebooks  execute every notebook from its .py"
 	@echo "make results    train the recorded rows that are missing, at book scale"
+	@echo "make paper      begin a paper from the templates: NAME=fast_weights KEY=FW"
 	@echo "make bench      time ours against the peers"
 	@echo "make serve      show the built book at http://localhost:8000"
 	@echo "make address    set the repository's address everywhere: URL=https://github.com/<owner>/worked-papers"
 	@echo "make clean      remove what was built (the environment .venv stays)"
 	@echo
+	@echo "NAMES=fast_weights limits test, notebooks and results to what belongs to that paper."
 	@echo "PYTHON=python3.12 picks the interpreter of .venv, TORCH_INDEX=<url> an extra index for torch."
 
 .venv/installed: requirements.txt pyproject.toml
@@ -45,19 +49,20 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n 2
-ifneq ($(CHAPTERS),)
-	$(BIN)/pytest notebooks --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg -n 2 --dist loadfile
-endif
+	$(BIN)/pytest -n 2 $(if $(NAMES),--papers "$(NAMES)")
+	$(BIN)/pytest $(PAGES) --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg -n 2 --dist loadfile
 
 notebooks: .venv/installed
 	$(BIN)/python scripts/notebooks.py $(NAMES)
 
 results: .venv/installed
-	@set -e; for chapter in $(notdir $(basename $(CHAPTERS))); do \
+	@set -e; for paper in $(or $(NAMES),$(PAPERS)); do \
 	    WORKEDPAPERS_QUIET= WORKEDPAPERS_RESULTS=$(CURDIR)/src/workedpapers/results \
-	        $(BIN)/python -m workedpapers run $$chapter --scale book; \
+	        $(BIN)/python -m workedpapers run $$paper --scale book; \
 	done
+
+paper: .venv/installed
+	@$(BIN)/python scripts/paper.py '$(NAME)' '$(KEY)'
 
 bench: .venv/installed
 	-$(BIN)/python -m pip install --quiet pyro-ppl==1.9.2

@@ -35,25 +35,30 @@
 # and prints ✓, or stops the notebook. Tags with an E are *wrong* equations that are in circulation: `refute` prints ✗
 # once it has shown that they are wrong. A table of symbols stands at the end.
 
-# %%
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Setup: installs the package where it is missing
 import importlib.util
 import subprocess
 import sys
-import tempfile
-from importlib.metadata import version
-from pathlib import Path
 
-# Install the package if it is missing; torch and numpy stay as they are.
+source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
 if importlib.util.find_spec("workedpapers") is None:
-    pins = Path(tempfile.mkdtemp()) / "constraints.txt"
-    pins.write_text(
-        "".join(f"{name}=={version(name)}\n" for name in ("torch", "numpy"))
-    )
-    source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "-c", str(pins), source],
-        check=True,
-    )
+    if sys.version_info < (3, 11):
+        raise RuntimeError("workedpapers needs Python 3.11 or newer.")
+    if "/OWNER/" in source:
+        raise RuntimeError(
+            "This copy names no address to install workedpapers from: run `pip install .` "
+            "in the repository's folder, or `make address URL=…` if it is yours."
+        )
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is missing, so pip brings it, too. This takes minutes.")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", source]
+    run = subprocess.run(pip, capture_output=True, text=True)
+    if run.returncode:
+        print(run.stderr)
+        raise RuntimeError(
+            "pip could not install workedpapers: is there a network, and that release?"
+        )
     importlib.invalidate_caches()
 
 # %%

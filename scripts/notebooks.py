@@ -1,6 +1,7 @@
-"""Execute the chapters: every notebooks/NAME.py into the NAME.ipynb beside it, outputs kept.
+"""Execute the pages: every notebooks/NAME.py into the NAME.ipynb beside it, outputs kept.
 
-A second run gives the same bytes. Usage: `python scripts/notebooks.py [NAME ...]`; no name means all of them.
+A second run gives the same bytes. Usage: `python scripts/notebooks.py [NAME ...]`: the name of a paper means its three
+pages, that of a page this page; no name means all of them.
 """
 
 import argparse
@@ -15,13 +16,15 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 
+from workedpapers.lab.ledger import paper_of
+
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 CELL_TIMEOUT = 300  # seconds
 
 
 def build(name: str) -> str:
-    """Execute one chapter and write its notebook; returns the line to show."""
+    """Execute one page and write its notebook; returns the line to show."""
     notebook = jupytext.read(FOLDER / f"{name}.py", fmt="py:percent")
     give_stable_ids(notebook)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -66,17 +69,18 @@ def clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def main() -> int:
-    """The command line; the exit status is 1 where a chapter failed."""
-    chapters = sorted(path.stem for path in FOLDER.glob("*.py"))
-    parser = argparse.ArgumentParser(description="Execute the chapters and keep their outputs.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(chapters)}")
-    names = parser.parse_args().names or chapters
-    if unknown := sorted(set(names) - set(chapters)):
-        parser.error(f"no such chapter: {', '.join(unknown)}; there are {', '.join(chapters)}")
+    """The command line; the exit status is 1 where a page failed."""
+    there = sorted(path.stem for path in FOLDER.glob("*.py"))
+    parser = argparse.ArgumentParser(description="Execute the pages and keep their outputs.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"a paper, or one of: {', '.join(there)}")
+    names = parser.parse_args().names
+    if unknown := sorted(set(names) - set(there)):
+        parser.error(f"no such page: {', '.join(unknown)}; there are {', '.join(there)}")
+    pages = [page for page in there if not names or {page, paper_of(page)} & set(names)]
     os.environ |= {"WORKEDPAPERS_QUIET": "1", "OMP_NUM_THREADS": "1"}
     failed = False
     with ProcessPoolExecutor(2) as pool:
-        for name, result in [(name, pool.submit(build, name)) for name in names]:
+        for name, result in [(name, pool.submit(build, name)) for name in pages]:
             if error := result.exception():
                 failed = True
                 print(f"{name}.py failed:\n{error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What several tests share: the book, built once a session."""
+"""What several tests share: the book, built once; `--papers`, which picks what belongs to some papers; long tests."""
 
 import json
 import os
@@ -10,7 +10,41 @@ import pytest
 from bs4 import BeautifulSoup
 from filelock import FileLock
 
+from pages import PAPERS
+from workedpapers.lab.ledger import paper_of
+
 ROOT = Path(__file__).parent.parent
+# Fixtures that take minutes, whatever the paper: the built book, and pip.
+SHARED_BY_ALL = {"book", "registry"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the option that `make test NAMES=…` passes on."""
+    parser.addoption("--papers", default="", metavar="NAMES", help="only what belongs to these papers alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests in the files of the papers, and those whose parameters name a paper or one of its pages."""
+    wanted = set(config.getoption("--papers").split())
+    if unknown := wanted - set(PAPERS):
+        raise pytest.UsageError(f"no such paper: {', '.join(sorted(unknown))}; there are {', '.join(PAPERS)}")
+    if wanted:
+        kept = [item for item in items if wanted & papers_of(item) and not SHARED_BY_ALL & set(item.fixturenames)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept
+    if not os.environ.get("WORKEDPAPERS_FULL"):
+        for item in items:
+            if item.get_closest_marker("full"):
+                item.add_marker(pytest.mark.skip(reason="takes long: set WORKEDPAPERS_FULL, as .ci/run does"))
+
+
+def papers_of(item: pytest.Item) -> set[str]:
+    """The papers that a test belongs to: by its file, test_PAPER.py or test_PAPER_….py, and by its parameters."""
+    file = f"{item.path.stem.removeprefix('test_')}_"
+    by_file = [paper for paper in PAPERS if file.startswith(f"{paper}_")]
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    names = {value.stem if isinstance(value, Path) else value for value in parameters if isinstance(value, str | Path)}
+    return {*sorted(by_file, key=len)[-1:], *map(paper_of, names)}
 
 
 @pytest.fixture(scope="session")

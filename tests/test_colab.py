@@ -1,6 +1,7 @@
-"""Each notebook alone on a machine such as Colab's: its first cell brings the package and leaves torch and numpy alone.
+"""A page alone on a machine such as Colab's: its first cell brings the package and leaves torch and numpy alone.
 
-Runs up to the first checks of a notebook; all of it where WORKEDPAPERS_FULL is set.
+That cell is the same on every page, so one page runs, up to its first checks; every page, and all of it, where
+WORKEDPAPERS_FULL is set.
 """
 
 import json
@@ -23,9 +24,10 @@ from nbformat.v4 import new_code_cell, new_notebook
 from packaging.requirements import Requirement
 
 from checkout import ROOT, copy_tree, git
+from pages import PAGES, code_cells, read
 from workedpapers.lab.explorables import WIDGET_VIEW
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+FULL = bool(os.environ.get("WORKEDPAPERS_FULL"))
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 # What Colab has before the first cell runs, as far as it matters here; pip itself included.
 COLAB = ["torch", "numpy", "matplotlib", "ipykernel", "pip"]
@@ -56,10 +58,6 @@ LIVE_TESTS = [
 ]
 
 
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
 def checks(cell: NotebookNode) -> list[str]:
     """The lines of the checks among what a code cell printed."""
     printed = "".join(output.text for output in cell.outputs if output.output_type == "stream")
@@ -77,8 +75,11 @@ def registry() -> None:
 
 @pytest.fixture(scope="session")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of the tree as it is now, under the tag of its version."""
+    """A repository of the tree as it is now, with an owner, under the tag of its version."""
     repository = copy_tree(tmp_path_factory.mktemp("release"))
+    git("add", "--all", cwd=repository)
+    command = [sys.executable, repository / "scripts" / "address.py", "https://github.com/some-one/worked-papers"]
+    subprocess.run(command, check=True, capture_output=True)
     git("add", "--all", cwd=repository)
     git("commit", "--quiet", "--no-verify", "--message", "release", cwd=repository)
     git("tag", f"v{VERSION}", cwd=repository)
@@ -138,20 +139,21 @@ print(json.dumps({name: [version(name), spec.origin] for name, spec in found.ite
     return json.loads(run.stdout)
 
 
-def test_the_first_cell_installs_the_release_that_the_notebook_belongs_to():
-    for path in NOTEBOOKS:
-        first = code_cells(nbformat.read(path, as_version=4))[0].source
-        assert [tag for _, tag in INSTALLED_FROM.findall(first)] == [f"v{VERSION}"], path.name
+@pytest.mark.parametrize("page", PAGES)
+def test_the_first_cell_installs_the_release_that_the_notebook_belongs_to(page):
+    first = code_cells(read(page))[0].source
+    assert [tag for _, tag in INSTALLED_FROM.findall(first)] == [f"v{VERSION}"]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("page", PAGES if FULL else PAGES[:1])
 def test_alone_on_colab_a_notebook_installs_the_package_runs_and_leaves_torch_and_numpy_as_they_are(
-    path, registry, release, colab, tmp_path
+    page, registry, release, colab, tmp_path
 ):
     alone = tmp_path / "alone"
     alone.mkdir()
-    notebook = nbformat.read(shutil.copy(path, alone), as_version=4)
-    if not os.environ.get("WORKEDPAPERS_FULL"):
+    path = Path(shutil.copy(release / "notebooks" / f"{page}.ipynb", alone))
+    notebook = nbformat.read(path, as_version=4)
+    if not FULL:
         first = next(cell for cell in code_cells(notebook) if checks(cell))
         notebook.cells = notebook.cells[: notebook.cells.index(first) + 1]
     stored = [line for cell in code_cells(notebook) for line in checks(cell)]
@@ -172,7 +174,7 @@ def test_alone_on_colab_a_notebook_installs_the_package_runs_and_leaves_torch_an
     after = versions_and_files(colab)
     assert {name: after[name] for name in before} == before
     assert Path(after["workedpapers"][1]).is_relative_to(colab.parent.parent)
-    assert [line for cell in code_cells(notebook) for line in checks(cell)] == stored != []
+    assert [line for cell in code_cells(notebook) for line in checks(cell)] == stored
     assert [file.name for file in alone.iterdir()] == [path.name]
 
 

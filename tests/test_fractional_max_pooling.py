@@ -564,6 +564,7 @@ def test_pieces_of_channels_keep_their_own_draws(monkeypatch, draws):
         assert_as_looped(x, *regions_for(x.shape, overlaps=("interval", "disjoint"), draws=draws))
 
 
+@pytest.mark.full
 @pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_compiled_layer_takes_batches_of_any_size(kind):

@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from workedpapers.lab.ledger import Entry, ledger, problems, read_notebook
+from workedpapers.lab.ledger import Entry, ledger, paper_of, problems, read_notebook
 
 EQUATION = r"$$ A_t = \lambda A_{t-1} \tag{FW.1} $$"
 ERRATUM = r"$$ h = U(\pm\sqrt{H}) \tag{FW.E1} $$"
@@ -235,17 +235,19 @@ def test_a_tag_that_is_not_a_literal_is_noticed(found, call):
 
 
 def test_a_duplicate_tag_is_noticed(found):
-    assert found(add=[markdown(EQUATION)]) == ["fast_weights, cell 6: duplicate tag FW.1, already in cell 2"]
+    assert found(add=[markdown(EQUATION)]) == [
+        "fast_weights, cell 6: duplicate tag FW.1, already in fast_weights, cell 2"
+    ]
 
 
 def test_a_tag_of_another_chapter_is_noticed(found):
     strange = [markdown(r"$$ y = x \tag{BN.1} $$"), code('check("BN.1", 1, 1, "it")', "✓ BN.1 it", count=4)]
-    assert found(add=strange) == ["fast_weights, cell 6: tag BN.1 lacks the prefix of this chapter, FW"]
+    assert found(add=strange) == ["fast_weights, cell 6: tag BN.1 lacks the prefix of this paper, FW"]
 
 
 def test_a_prefix_that_only_begins_like_the_chapters_is_noticed(found):
     strange = [markdown(r"$$ y = x \tag{FWX.1} $$"), code('check("FWX.1", 1, 1, "it")', "✓ FWX.1 it", count=4)]
-    assert found(add=strange) == ["fast_weights, cell 6: tag FWX.1 lacks the prefix of this chapter, FW"]
+    assert found(add=strange) == ["fast_weights, cell 6: tag FWX.1 lacks the prefix of this paper, FW"]
 
 
 @pytest.mark.parametrize("tag", ["4", "FW.e1", "FW.1.2", "eq:decay", ""])
@@ -314,3 +316,57 @@ def test_a_file_that_is_no_notebook_is_an_error_that_names_it(tmp_path, content)
     path.write_text(content)
     with pytest.raises(ValueError, match=r"broken\.ipynb: expected a notebook"):
         problems(path)
+
+
+def further_page(equation, source, *printed):
+    """The theory of the paper whose lesson is `sound`."""
+    return [
+        markdown("# Theory", "", equation),
+        code(source, *printed, count=1),
+    ]
+
+
+def test_a_page_belongs_to_the_paper_that_its_name_begins_with():
+    stems = ["fast_weights", "fast_weights_experiments", "fast_weights_theory", "theory_of_experiments_x"]
+    assert [paper_of(stem) for stem in stems] == ["fast_weights"] * 3 + ["theory_of_experiments_x"]
+
+
+def test_a_sound_paper_of_two_pages_has_no_problems(save):
+    source = 'check("FW.2", 1, 1, "the limit")\ncheck("FW.1", 2, 2, "the sum, again")'
+    theory = further_page(EQUATION.replace("FW.1", "FW.2"), source, "✓ FW.2 the limit", "✓ FW.1 the sum, again")
+    pages = save(sound()), save(theory, "fast_weights_theory")
+    assert problems(*pages) == []
+    assert problems(*reversed(pages)) == []
+
+
+def test_a_tag_that_two_pages_of_a_paper_state_is_noticed(save):
+    theory = further_page(EQUATION, 'check("FW.1", 1, 1, "it")', "✓ FW.1 it")
+    assert problems(save(sound()), save(theory, "fast_weights_theory")) == [
+        "fast_weights_theory, cell 0: duplicate tag FW.1, already in fast_weights, cell 2"
+    ]
+
+
+def test_a_check_on_another_page_covers_no_equation(save):
+    lesson = sound()
+    lesson[3] = code("A = 1", count=2)
+    source = 'check("FW.1", 1, 1, "it")\ncheck("FW.2", 1, 1, "it")'
+    theory = further_page(EQUATION.replace("FW.1", "FW.2"), source, "✓ FW.1 it", "✓ FW.2 it")
+    assert problems(save(lesson), save(theory, "fast_weights_theory")) == [
+        "fast_weights, cell 2: equation FW.1 has no check that ran (no '✓ FW.1 …' line)"
+    ]
+
+
+def test_a_further_page_takes_its_prefix_from_the_whole_paper(save):
+    theory = further_page(EQUATION.replace("FW.1", "BN.1"), 'check("BN.1", 1, 1, "it")', "✓ BN.1 it")
+    assert problems(save(sound()), save(theory, "fast_weights_theory")) == [
+        "fast_weights_theory, cell 0: tag BN.1 lacks the prefix of this paper, FW"
+    ]
+
+
+def test_problems_of_a_further_page_name_it(save):
+    theory = further_page("no equation", 'check("FW.9", 1, 1, "it")', "✓ FW.9 it")
+    theory[1].execution_count = 7
+    assert problems(save(sound()), save(theory, "fast_weights_theory")) == [
+        "fast_weights_theory, cell 1: executed out of order: execution count 7, expected 1",
+        "fast_weights_theory, cell 1: '✓ FW.9 it' is printed, but no Markdown cell has the tag FW.9",
+    ]

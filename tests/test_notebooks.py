@@ -1,20 +1,10 @@
-"""Every chapter's notebook: the pair in step, outputs complete and portable, exercises that tell right from wrong.
+"""Every page of the book: the pair in step, outputs complete and portable, changes and exercises tried in one run."""
 
-An exercise N of a notebook is three cells:
-- the stub, tagged `exercise-N`: a function that raises `NotImplementedError`;
-- its checker, tagged `exercise-N-checker`: defines `check_exercise_N(function)`, which raises where the
-  function is wrong (calling it is left to the reader);
-- a Markdown cell with a `<details>` whose `<summary>` is "Solution N", and in it one fenced `python` block
-  that defines the function of the stub anew.
-"""
-
-import ast
 import os
 import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 from xml.etree import ElementTree
 
 import jupytext
@@ -23,38 +13,21 @@ import nbformat
 import pytest
 from jupytext.compare import NotebookDifference, compare_notebooks
 from matplotlib.figure import Figure
-from nbclient import NotebookClient
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
+from pages import FOLDER, PAGES, PAPERS, code_cells, markdown_cells, read, tags
+from rehearsal import rehearse
 from workedpapers.lab.explorables import explore
-from workedpapers.lab.ledger import problems, read_notebook
+from workedpapers.lab.ledger import paper_of, problems, read_notebook
 
-FOLDER = Path(__file__).parent.parent / "notebooks"
-CHAPTERS = sorted(path.stem for path in FOLDER.glob("*.py"))
 MAX_BYTES = 1_500_000
 MAX_LIVE_CELLS = 2
 
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
-SOLUTION = re.compile(r"<details>\s*<summary>\s*Solution (\d+)\s*</summary>(.*?)</details>", re.DOTALL)
-PYTHON_BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-
-# What a checker says of a function; run in the notebook's namespace.
-TRIAL = """
-try:
-    check_exercise_{number}({function})
-except Exception:
-    print("refuses")
-else:
-    print("accepts")
-"""
 
 
-def read(name: str) -> NotebookNode:
-    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
-
-
-@pytest.fixture(params=CHAPTERS)
+@pytest.fixture(params=PAGES)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -64,20 +37,8 @@ def notebook(name: str) -> NotebookNode:
     return read(name)
 
 
-def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-
-
-def markdown_cells(notebook: NotebookNode) -> list[str]:
-    return [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
-
-
 def test_each_source_has_its_notebook_and_each_notebook_its_source():
-    assert sorted(path.stem for path in (FOLDER).glob("*.ipynb")) == CHAPTERS
+    assert sorted(path.stem for path in (FOLDER).glob("*.ipynb")) == PAGES
 
 
 def test_source_and_notebook_are_in_step(name, notebook):
@@ -89,9 +50,11 @@ def test_source_and_notebook_are_in_step(name, notebook):
 
 
 def test_jupytext_would_write_the_source_as_it_stands(name):
-    # Else JupyterLab refuses to open the pair once the notebook is newer than its source.
+    # Else JupyterLab refuses to open the pair once the notebook is newer than its source. A notebook file has the keys
+    # of a cell's metadata in alphabetical order.
     text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
-    written = jupytext.writes(jupytext.reads(text, fmt="py:percent"), fmt="py:percent")
+    stored = nbformat.writes(jupytext.reads(text, fmt="py:percent"))
+    written = jupytext.writes(nbformat.reads(stored, as_version=4), fmt="py:percent")
     after_header = [part.split("# ---\n", 2)[2] for part in (text, written)]
     assert after_header[0] == after_header[1]
 
@@ -155,12 +118,13 @@ def test_every_picture_has_an_alternative_text(notebook):
             assert not re.search(r"\.(png|jpe?g|svg|gif)\b", alt), f"a file name as alt text: {alt!r}"
 
 
-def test_the_ledger_has_no_hole(name):
-    assert problems(FOLDER / f"{name}.ipynb") == []
+@pytest.mark.parametrize("paper", PAPERS)
+def test_the_ledger_has_no_hole(paper):
+    assert problems(*(FOLDER / f"{name}.ipynb" for name in PAGES if paper_of(name) == paper)) == []
 
 
 def test_the_equations_that_the_package_cites_are_in_the_notebooks():
-    stated = {entry.tag for name in CHAPTERS for entry in read_notebook(FOLDER / f"{name}.ipynb")}
+    stated = {entry.tag for name in PAGES for entry in read_notebook(FOLDER / f"{name}.ipynb")}
     package = FOLDER.parent / "src" / "workedpapers"
     cited = {
         (path.name, tag)
@@ -172,34 +136,10 @@ def test_the_equations_that_the_package_cites_are_in_the_notebooks():
     assert {(name, tag) for name, tag in cited if tag not in stated} == set()
 
 
-def test_checkers_refuse_the_stub_and_an_empty_answer_and_accept_the_solution(notebook, monkeypatch):
+def test_changes_do_what_the_page_says_and_checkers_tell_right_from_wrong(notebook, monkeypatch):
     monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    stubs = {
-        tag.removeprefix("exercise-"): cell.source
-        for cell in code_cells(notebook)
-        for tag in tags(cell)
-        if re.fullmatch(r"exercise-\d+", tag)
-    }
-    solutions = {
-        number: PYTHON_BLOCK.findall(body)
-        for source in markdown_cells(notebook)
-        for number, body in SOLUTION.findall(source)
-    }
-    assert stubs.keys() == solutions.keys(), "each exercise has a stub and a solution"
-    for number, stub in stubs.items():
-        assert len(solutions[number]) == 1, f"solution {number} needs one python block, no less and no more"
-        function = next(node.name for node in ast.parse(stub).body if isinstance(node, ast.FunctionDef))
-        trial = TRIAL.format(number=number, function=function)
-        empty = TRIAL.format(number=number, function="lambda *_, **__: None")
-        notebook.cells += map(new_code_cell, (trial, empty, solutions[number][0], trial))
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(FOLDER)}}).execute()
-    said = [last_word(cell) for cell in notebook.cells[-4 * len(stubs) :] if "check_exercise_" in cell.source]
-    assert said == ["refuses", "refuses", "accepts"] * len(stubs)
-
-
-def last_word(cell: NotebookNode) -> str:
-    return "".join(output.get("text", "") for output in cell.outputs).split()[-1]
+    assert rehearse(notebook, FOLDER) == []
 
 
 CELL_OF_A_LINE = """

@@ -1,6 +1,7 @@
-"""The ledger: which tagged equations and errata a stored notebook states, and which checks of them ran.
+"""The ledger: which tagged equations and errata the notebooks of a paper state, and which checks of them ran.
 
-Everything is read from the notebook file; nothing is executed. Cells are counted from 0, as in the file.
+Everything is read from the notebook files; nothing is executed. Cells are counted from 0, as in the file. A paper has
+one page, or three: NAME, NAME_experiments and NAME_theory.
 """
 
 import ast
@@ -16,6 +17,7 @@ EQUATION_TAG = re.compile(r"[A-Z]+\.[0-9]+[a-z]?")
 ERRATUM_TAG = re.compile(r"[A-Z]+\.E[0-9]+[a-z]?")
 
 Kind = Literal["equation", "erratum"]
+_PAGES = re.compile(r"_(experiments|theory)$")  # what follows the paper's name in the stem of a further page
 _FUNCTIONS: dict[str, str] = {"check": "✓", "refute": "✗"}
 _MARKS: dict[Kind, str] = {"equation": "✓", "erratum": "✗"}
 
@@ -51,7 +53,12 @@ class _Tag:
     tag: str
     heading: str
     formula: str | None  # None: the tag stands in no $$ … $$
+    notebook: str
     cell: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.notebook}, cell {self.cell}"
 
     @property
     def kind(self) -> Kind | None:
@@ -97,40 +104,50 @@ def read_notebook(path: str | Path) -> list[Entry]:
     cells = _cells(path)
     lines = [line for cell in cells for line in _lines(cell)]
     entries = []
-    for tag in _tags(cells):
+    for tag in _tags(cells, path):
         if tag.kind:
             texts = (line.text for line in lines if (line.mark, line.tag) == (_MARKS[tag.kind], tag.tag))
             text = "; ".join(dict.fromkeys(texts))
-            stem, formula = Path(path).stem, tag.formula or ""
-            entries.append(Entry(tag.tag, tag.kind, stem, text, tag.heading, formula, tag.cell))
+            formula = tag.formula or ""
+            entries.append(Entry(tag.tag, tag.kind, tag.notebook, text, tag.heading, formula, tag.cell))
     return entries
 
 
-def problems(path: str | Path) -> list[str]:
-    """Every hole in one notebook's ledger, in plain words; a sound notebook gives an empty list.
+def paper_of(stem: str) -> str:
+    """The paper that a notebook belongs to: its stem without what names a further page."""
+    return _PAGES.sub("", stem)
+
+
+def problems(*paths: str | Path) -> list[str]:
+    """Every hole in the ledger of one paper, given its notebooks, in plain words; a sound paper gives an empty list.
+
+    Over the pages of a paper a tag is stated once. A check that ran on that page covers it; other pages may check it
+    again.
 
     Raises: as `read_notebook`.
     """
-    cells = _cells(path)
-    tags = _tags(cells)
-    found = [*_execution_problems(cells), *_tag_problems(tags)]
+    pages = {Path(path).stem: _cells(path) for path in paths}
+    tags = [tag for path in paths for tag in _tags(pages[Path(path).stem], path)]
+    found = list(_tag_problems(tags))
     known = {tag.tag for tag in tags}
-    printed: set[tuple[str, str]] = set()
-    for index, cell in enumerate(cells):
-        lines = _lines(cell)
-        printed |= {(line.mark, line.tag) for line in lines}
-        found += [
-            f"cell {index}: '{line}' is printed, but no Markdown cell has the tag {line.tag or '(none)'}"
-            for line in lines
-            if line.tag not in known
-        ]
-        found += [f"cell {index}: {problem}" for problem in _call_problems(cell, lines)]
-    for tag in tags:
-        if tag.kind and (_MARKS[tag.kind], tag.tag) not in printed:
-            function = "check" if tag.kind == "equation" else "refute"
-            line = f"{_MARKS[tag.kind]} {tag.tag}"
-            found.append(f"cell {tag.cell}: {tag.kind} {tag.tag} has no {function} that ran (no '{line} …' line)")
-    return [f"{Path(path).stem}, {problem}" for problem in found]
+    for page, cells in pages.items():
+        found += [f"{page}, {problem}" for problem in _execution_problems(cells)]
+        printed: set[tuple[str, str]] = set()
+        for index, cell in enumerate(cells):
+            lines = _lines(cell)
+            printed |= {(line.mark, line.tag) for line in lines}
+            found += [
+                f"{page}, cell {index}: '{line}' is printed, but no Markdown cell has the tag {line.tag or '(none)'}"
+                for line in lines
+                if line.tag not in known
+            ]
+            found += [f"{page}, cell {index}: {problem}" for problem in _call_problems(cell, lines)]
+        for tag in tags:
+            if tag.notebook == page and tag.kind and (_MARKS[tag.kind], tag.tag) not in printed:
+                function = "check" if tag.kind == "equation" else "refute"
+                line = f"{_MARKS[tag.kind]} {tag.tag}"
+                found.append(f"{tag.place}: {tag.kind} {tag.tag} has no {function} that ran (no '{line} …' line)")
+    return found
 
 
 def _execution_problems(cells: list[dict[str, Any]]) -> Iterator[str]:
@@ -152,18 +169,18 @@ def _execution_problems(cells: list[dict[str, Any]]) -> Iterator[str]:
 
 def _tag_problems(tags: list[_Tag]) -> Iterator[str]:
     prefixes = Counter(tag.tag.partition(".")[0] for tag in tags if tag.kind)
-    chapter = prefixes.most_common(1)[0][0] if prefixes else ""
-    first: dict[str, int] = {}
+    prefix = prefixes.most_common(1)[0][0] if prefixes else ""
+    first: dict[str, str] = {}
     for tag in tags:
         if tag.kind is None:
-            yield f"cell {tag.cell}: tag '{tag.tag}' is neither an equation's (FW.4) nor an erratum's (FW.E1)"
-        elif not tag.tag.startswith(f"{chapter}."):
-            yield f"cell {tag.cell}: tag {tag.tag} lacks the prefix of this chapter, {chapter}"
+            yield f"{tag.place}: tag '{tag.tag}' is neither an equation's (FW.4) nor an erratum's (FW.E1)"
+        elif not tag.tag.startswith(f"{prefix}."):
+            yield f"{tag.place}: tag {tag.tag} lacks the prefix of this paper, {prefix}"
         if tag.formula is None:
-            yield f"cell {tag.cell}: tag {tag.tag} stands outside $$ … $$"
+            yield f"{tag.place}: tag {tag.tag} stands outside $$ … $$"
         if tag.tag in first:
-            yield f"cell {tag.cell}: duplicate tag {tag.tag}, already in cell {first[tag.tag]}"
-        first.setdefault(tag.tag, tag.cell)
+            yield f"{tag.place}: duplicate tag {tag.tag}, already in {first[tag.tag]}"
+        first.setdefault(tag.tag, tag.place)
 
 
 def _call_problems(cell: dict[str, Any], lines: list[_Line]) -> Iterator[str]:
@@ -205,8 +222,8 @@ def _joined(text: str | list[str]) -> str:
     return text if isinstance(text, str) else "".join(text)
 
 
-def _tags(cells: list[dict[str, Any]]) -> list[_Tag]:
-    """The tags of the Markdown cells, in reading order."""
+def _tags(cells: list[dict[str, Any]], path: str | Path) -> list[_Tag]:
+    """The tags of the Markdown cells of a notebook, in reading order."""
     tags = []
     heading = ""
     for index, cell in enumerate(cells):
@@ -221,7 +238,7 @@ def _tags(cells: list[dict[str, Any]]) -> list[_Tag]:
                 continue
             around = next((d for d in displays if d.start() < match.start() < d.end()), None)
             formula = _TAG.sub("", around["body"]).strip() if around else None
-            tags.append(_Tag(match["tag"], heading, formula, index))
+            tags.append(_Tag(match["tag"], heading, formula, Path(path).stem, index))
     return tags
 
 
