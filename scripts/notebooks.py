@@ -73,7 +73,7 @@ def main() -> int:
     names = parser.parse_args().names or chapters
     if unknown := sorted(set(names) - set(chapters)):
         parser.error(f"no such chapter: {', '.join(unknown)}; there are {', '.join(chapters)}")
-    os.environ |= {"WORKEDPAPERS_QUIET": "1", "OMP_NUM_THREADS": "1"}
+    os.environ |= {"WORKEDPAPERS_QUIET": "1", "WORKEDPAPERS_SHIPPED_ONLY": "1", "OMP_NUM_THREADS": "1"}
     failed = False
     with ProcessPoolExecutor(2) as pool:
         for name, result in [(name, pool.submit(build, name)) for name in names]:

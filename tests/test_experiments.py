@@ -13,6 +13,7 @@ from workedpapers.experiments.fast_weights import (
     LEARNING_RATES,
     MODELS,
     SEARCH,
+    TABLE,
     Retrieval,
     RetrievalNetwork,
     _claim,
@@ -67,6 +68,11 @@ def test_no_recorded_row_is_left_over():
             for row in read_rows(table).values()
         }
         assert recorded <= wanted
+
+
+def test_these_tests_count_no_row_of_the_reader(reader, monkeypatch):
+    monkeypatch.setenv("WORKEDPAPERS_RESULTS", reader["WORKEDPAPERS_RESULTS"])
+    assert 33 not in sweep(TABLE, "book").test_error.tolist()
 
 
 @pytest.mark.parametrize(("chapter", "table", "index"), CHECKS)

@@ -351,6 +351,7 @@ def test_a_row_older_than_a_field_has_the_default_of_that_field(folders):
         ("[1]\n", "a row is a JSON object"),
         ("\n", "Expecting value"),
         (a_row(metrics={"loss": math.nan}), "NaN is not JSON"),
+        (a_row().replace("0.5", "1e999"), "Out of range float"),
         (a_row(seed=None), "has no 'seed'"),
         (a_row(seed="0"), "'seed' is '0', expected int"),
         (a_row(seconds="2"), "'seconds' is '2', expected float"),

@@ -24,11 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show
+            warnings.showwarning = lambda message, *_, **__: _say("warning", str(message))
             options.command(options)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        text = " ".join(" ".join([str(error), *getattr(error, "__notes__", [])]).split())
-        print(f"workedpapers: error: {text}", file=sys.stderr)
+        _say("error", str(error), *getattr(error, "__notes__", []))
         return 2
     except KeyboardInterrupt:
         print("workedpapers: interrupted; every row that arrived is saved", file=sys.stderr)
@@ -36,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _show(message: Warning | str, *_: object, **__: object) -> None:
-    print(f"workedpapers: warning: {message}", file=sys.stderr)
+def _say(kind: str, *texts: str) -> None:
+    """One line on stderr."""
+    print(f"workedpapers: {kind}:", *" ".join(texts).split(), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -143,19 +143,20 @@ def sweep(
     if n_jobs is not None and n_jobs < 1:
         raise ValueError(f"n_jobs {n_jobs} must be at least 1, or None for all there are")
     wanted = _wanted(experiment, scale, seeds)
-    rows = {} if fresh else read_rows(experiment)
+    shipped, own = _sources(experiment)
+    rows = {} if fresh else shipped | own
     pending = [pair for key, pair in wanted.items() if key not in rows]
     if pending:
         file = _file_to_write(experiment, scale, pending)
         trained = _train_all(experiment, scale, pending, device, n_jobs, backend)
         for row in progress(trained, f"{experiment.name} ({scale})", total=len(pending)):
             _append(file, row)
-    shipped, own = _sources(experiment)
+        shipped, own = _sources(experiment)
+        rows = shipped | own
     if replaced := len(wanted.keys() & shipped.keys() & own.keys()):
         verb = "replaces" if replaced == 1 else "replace"
         print(f"{experiment.name} ({scale}): {replaced} of your rows {verb} the book's")
 
-    rows = shipped | own
     fields = [field.name for field in dataclasses.fields(experiment.config)]
     metrics = dict.fromkeys(name for key in wanted for name in rows[key]["metrics"])
     table = [
