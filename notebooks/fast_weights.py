@@ -22,11 +22,30 @@
 # $$ A(t)=\lambda A(t-1)+\eta\,h(t)h(t)^\top \quad\Longrightarrow\quad A(t)\,q=\sum_{\tau\le t}\eta\lambda^{t-\tau}\bigl(h(\tau)^\top q\bigr)\,h(\tau) $$
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Setup
+# @title Setup: installs the package where it is missing
 import importlib.util
+import subprocess
+import sys
 
+source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
 if importlib.util.find_spec("workedpapers") is None:
-    raise RuntimeError("setup")
+    if sys.version_info < (3, 11):
+        raise RuntimeError("workedpapers needs Python 3.11 or newer.")
+    if "/OWNER/" in source:
+        raise RuntimeError(
+            "This copy names no address to install workedpapers from: run `pip install .` "
+            "in the repository's folder, or `make address URL=…` if it is yours."
+        )
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is missing, so pip brings it, too. This takes minutes.")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", source]
+    run = subprocess.run(pip, capture_output=True, text=True)
+    if run.returncode:
+        print(run.stderr)
+        raise RuntimeError(
+            "pip could not install workedpapers: is there a network, and that release?"
+        )
+    importlib.invalidate_caches()
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Imports
@@ -38,23 +57,26 @@ from torch import nn
 
 from workedpapers.experiments import fast_weights as experiment
 from workedpapers.fast_weights import FastWeights, attend
-from workedpapers.lab import check, explore, figures, progress, setup, sweep
+from workedpapers.lab import check, explore, figures, setup, sweep
 from workedpapers.tasks.retrieval import associative_retrieval, decode
 
 device = setup(seed=0)
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "The pairs c9, k8 and j3 on a line, then the question c. From the question an arc runs back to each pair. The arc to c9 is thick, the arcs to k8 and j3 are thin. Under each pair stands its match with the question times 0.9 to the power of its age."}} tags=["hide-input"]
 # @title The idea in one picture
-matches = {"c9": 0.71, "k8": 0.12, "j3": 0.09}
+generator = torch.Generator().manual_seed(919)  # one in which nothing goes wrong
+vectors = torch.randn(6, 24, generator=generator, dtype=torch.float64)
+symbols = dict(zip("ckj983", vectors, strict=True))
+stored = ("c9", "k8", "j3")
+states = torch.stack([(symbols[pair[0]] + symbols[pair[1]]).relu() for pair in stored])
+states = nn.functional.normalize(states)
+matches = states @ nn.functional.normalize(symbols["c"].relu(), dim=0)
+
 fig, ax = plt.subplots(figsize=(4.5, 2.3))
-for place, (pair, match) in enumerate(matches.items()):
-    score = match * 0.9 ** (2 - place)
-    arc = {
-        "arrowstyle": "-",
-        "connectionstyle": "arc3,rad=0.5",
-        "linewidth": 14 * score,
-    }
+for place, (pair, match) in enumerate(zip(stored, matches, strict=True)):
+    arc = {"arrowstyle": "-", "connectionstyle": "arc3,rad=0.5"}
     arc |= {"color": figures.COLORS["fast"], "shrinkA": 0, "shrinkB": 0}
+    arc |= {"linewidth": 14 * float(match) * 0.9 ** (2 - place)}
     ax.annotate("", (place, 0.14), (3.4, 0.14), arrowprops=arc)
     ax.text(place, 0, pair, ha="center", va="center", fontsize=15)
     ax.text(place, -0.24, f"{match:.2f} · 0.9$^{2 - place}$", ha="center", fontsize=10)
@@ -321,51 +343,34 @@ check("FW.5", A @ h[k - 1], memory + interference, "a read = memory + interferen
 fig, ax = plt.subplots(figsize=(4.5, 2.9))
 boxes = {
     "h(t)": (0.0, 1.6), "x(t+1)": (0.0, 0.4), "z": (1.1, 1.0), "h₀": (2.0, 1.0),
-    "A(t)": (2.0, 2.3), "LN, f": (3.0, 1.0), "h(t+1)": (4.1, 1.0),
+    "A(t)": (2.0, 2.3), "LN, f": (3.1, 1.0), "h(t+1)": (4.3, 1.0),
 }  # fmt: skip
-arrows = [
-    ("h(t)", "z", "W", "learned"), ("x(t+1)", "z", "C", "learned"), ("z", "h₀", "f", "muted"),
-    ("h₀", "A(t)", "query", "fast"), ("A(t)", "LN, f", "A h₀", "fast"), ("LN, f", "h(t+1)", "", "muted"),
-]  # fmt: skip
 for name, (x, y) in boxes.items():
     edge = figures.COLORS["fast" if name == "A(t)" else "muted"]
     box = {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": edge}
     ax.text(x, y, name, ha="center", va="center", bbox=box, zorder=3, fontsize=11)
-for start, end, label, role in arrows:
-    (x0, y0), (x1, y1) = boxes[start], boxes[end]
+arrows = [  # from, to, label, its place, colour, bend
+    ("h(t)", "z", "W", (0.62, 1.45), "learned", 0), ("x(t+1)", "z", "C", (0.62, 0.45), "learned", 0),
+    ("z", "h₀", "f", (1.5, 1.1), "muted", 0), ("h₀", "A(t)", "query", (1.4, 1.6), "fast", 0),
+    ("A(t)", "LN, f", "A h₀", (2.62, 1.72), "fast", 0), ("LN, f", "h(t+1)", "", (0, 0), "muted", 0),
+    ("z", "LN, f", "z stays on", (1.7, 0.25), "muted", 0.4),
+    ("h(t+1)", "A(t)", "write, for\nthe next step", (3.75, 2.2), "fast", 0.35),
+]  # fmt: skip
+for start, end, label, place, role, bend in arrows:
     line = {
         "arrowstyle": "-|>",
         "color": figures.COLORS[role],
-        "shrinkA": 16,
-        "shrinkB": 16,
+        "shrinkA": 14,
+        "shrinkB": 20,
     }
-    ax.annotate("", (x1, y1), (x0, y0), arrowprops=line)
-    ax.text(
-        (x0 + x1) / 2 + 0.1,
-        (y0 + y1) / 2 + 0.12,
-        label,
-        color=figures.COLORS[role],
-        fontsize=10,
-    )
-stays = {
-    "arrowstyle": "-|>",
-    "connectionstyle": "arc3,rad=0.45",
-    "color": figures.COLORS["muted"],
-}
-ax.annotate(
-    "", boxes["LN, f"], boxes["z"], arrowprops=stays | {"shrinkA": 14, "shrinkB": 18}
-)
-ax.text(
-    2.0, 0.12, "z stays on", ha="center", fontsize=10, color=figures.COLORS["muted"]
-)
-write = {"arrowstyle": "-|>", "connectionstyle": "arc3,rad=0.35", "linestyle": "--"}
-write |= {"color": figures.COLORS["fast"], "shrinkA": 16, "shrinkB": 20}
-ax.annotate("", boxes["A(t)"], boxes["h(t+1)"], arrowprops=write)
-ax.text(
-    3.6, 2.15, "write, for\nthe next step", fontsize=10, color=figures.COLORS["fast"]
-)
+    line |= {
+        "connectionstyle": f"arc3,rad={bend}",
+        "linestyle": "--" if "write" in label else "-",
+    }
+    ax.annotate("", boxes[end], boxes[start], arrowprops=line)
+    ax.text(*place, label, color=figures.COLORS[role], fontsize=10)
 ax.set(
-    xlim=(-0.6, 4.7), ylim=(-0.1, 2.7), title="Guess, ask the memory, correct, write"
+    xlim=(-0.6, 4.9), ylim=(-0.1, 2.7), title="Guess, ask the memory, correct, write"
 )
 ax.axis("off")
 plt.show()
@@ -489,8 +494,8 @@ check("FW.7", mine.W.grad, library.weight_hh.grad, "and so are the gradients")
 #
 # **Decay weighs old matches against new ones; the rate only decides how loud the whole memory is.**
 #
-# The string of section 1 again, with less tidy vectors: each letter and each digit is a random vector of 24 units, and
-# reading `c9` leaves the ReLU of their sum. The three states now overlap, as (FW.5) says they may. Above, the attention
+# The string of section 1 again, with the less tidy vectors of the first picture: each letter and each digit is a random
+# vector of 24 units, and reading `c9` leaves the ReLU of their sum. The three states now overlap, as (FW.5) says they may. Above, the attention
 # score of (FW.4) on each stored pair; below, how well what comes back matches each digit.
 #
 # Lower the decay for each letter. When does a wrong digit win, and which? Then change the rate, and see what it leaves
@@ -498,12 +503,6 @@ check("FW.7", mine.W.grad, library.weight_hh.grad, "and so are the gradients")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Explore: query, decay, rate
-generator = torch.Generator().manual_seed(919)  # picked so that decay 1 is right
-vectors = torch.randn(6, 24, generator=generator, dtype=torch.float64)
-symbols = dict(zip("ckj983", vectors, strict=True))
-stored = ("c9", "k8", "j3")
-states = torch.stack([(symbols[pair[0]] + symbols[pair[1]]).relu() for pair in stored])
-states = nn.functional.normalize(states)
 
 
 def recall(query, decay, rate):

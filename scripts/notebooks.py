@@ -77,7 +77,7 @@ def main() -> int:
     if unknown := sorted(set(names) - set(there)):
         parser.error(f"no such page: {', '.join(unknown)}; there are {', '.join(there)}")
     pages = [page for page in there if not names or {page, paper_of(page)} & set(names)]
-    os.environ |= {"WORKEDPAPERS_QUIET": "1", "OMP_NUM_THREADS": "1"}
+    os.environ |= {"WORKEDPAPERS_QUIET": "1", "WORKEDPAPERS_SHIPPED_ONLY": "1", "OMP_NUM_THREADS": "1"}
     failed = False
     with ProcessPoolExecutor(2) as pool:
         for name, result in [(name, pool.submit(build, name)) for name in pages]:

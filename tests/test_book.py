@@ -77,6 +77,10 @@ def test_the_scoreboard_has_a_row_for_every_claim(pages):
     assert sorted(listed) == sorted(claim.claim for claim in claims)
 
 
+def test_the_scoreboard_counts_no_row_of_the_reader_who_builds_it(pages):
+    assert "33.00" not in pages["book/scoreboard.html"].get_text()
+
+
 def test_no_page_loads_anything_from_another_host(pages):
     for name, page in pages.items():
         for element in page.find_all(True):

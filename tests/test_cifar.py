@@ -17,6 +17,7 @@ import pooch
 import pytest
 import torch
 
+from workedpapers.lab.paths import folder_from
 from workedpapers.tasks import cifar
 from workedpapers.tasks.cifar import cifar10
 
@@ -162,6 +163,14 @@ def assert_whole(loaded, split="train"):
 def test_a_folder_of_files_is_read_in_order_without_a_cache_or_a_server(split, data, cache):
     put(data)
     assert_whole(cifar10(split), split)
+    assert not cache.exists()
+
+
+def test_a_tilde_in_the_folder_is_the_home_folder(tmp_path, monkeypatch, cache):
+    put(tmp_path / "pictures")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WORKEDPAPERS_DATA", "~/pictures")
+    assert_whole(cifar10())
     assert not cache.exists()
 
 
@@ -404,11 +413,11 @@ def test_what_a_killed_process_had_begun_is_cleared_away(server, cache, processe
     assert saved(cache) == FILES
 
 
-REAL = Path(os.environ.get("WORKEDPAPERS_DATA", ""))
+REAL = folder_from("WORKEDPAPERS_DATA") or Path("none")
 
 
 @pytest.mark.skipif(
-    "WORKEDPAPERS_DATA" not in os.environ or not (REAL / "cifar-10").is_dir(),
+    not (REAL / "cifar-10").is_dir(),
     reason="WORKEDPAPERS_DATA holds no cifar-10",
 )
 @pytest.mark.parametrize(("split", "each"), [("train", 5000), ("test", 1000)])

@@ -43,6 +43,7 @@ def chapter(tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "workedpapers.experiments.sprint", raising=False)
     monkeypatch.setenv("WORKEDPAPERS_RESULTS", str(tmp_path / "results"))
     monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
+    monkeypatch.delenv("WORKEDPAPERS_SHIPPED_ONLY", raising=False)  # a reader's own run
 
 
 @pytest.fixture
@@ -177,10 +178,26 @@ def test_an_error_in_train_is_one_line_that_names_configuration_and_seed(error):
     assert "Runner(stride=1, shoes='torn'), seed 4" in message
 
 
-def test_a_damaged_row_is_one_clear_error(error, tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "cli_runners.jsonl").write_text("{\n")
-    assert "cli_runners.jsonl, line 1" in error("list")
+@pytest.mark.filterwarnings("default")
+def test_a_damaged_row_is_one_clear_line_and_the_rest_goes_on(tmp_path, capsys):
+    sweep(EXPERIMENTS["strides"], "check", seeds=[0], n_jobs=1)
+    with (tmp_path / "results" / "cli_runners.jsonl").open("a") as file:
+        file.write("{\n")
+    assert main(["list"]) == 0
+    said = capsys.readouterr()
+    assert "strides check 2 2" in " ".join(said.out.split())
+    (line,) = said.err.splitlines()
+    assert line.startswith("workedpapers: warning: ")
+    assert "cli_runners.jsonl, line 3, column 2: " in line
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_error(error, tmp_path):
+    (tmp_path / "results").write_text("a file")
+    said = error("run", "sprint", "--jobs", "1")
+    assert said == (
+        f"workedpapers: error: cannot save rows in {tmp_path / 'results'} (it is no folder): "
+        "make that possible, or name another folder in WORKEDPAPERS_RESULTS"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["run", "swim"], ["run", "sprint", "--seeds", "a,b"], []])

@@ -54,6 +54,11 @@ def test_no_recorded_row_is_left_over():
         assert recorded <= wanted
 
 
+def test_these_tests_count_no_row_of_the_reader(reader, monkeypatch):
+    monkeypatch.setenv("WORKEDPAPERS_RESULTS", reader["WORKEDPAPERS_RESULTS"])
+    assert 33 not in sweep(experiment("fast_weights", "table"), "book").test_error.tolist()
+
+
 @pytest.mark.parametrize(("chapter", "table", "index"), CHECKS)
 def test_training_again_gives_the_recorded_check_rows(chapter, table, index):
     tested = experiment(chapter, table)

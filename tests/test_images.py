@@ -17,6 +17,7 @@ import pooch
 import pytest
 import torch
 
+from workedpapers.lab.paths import folder_from
 from workedpapers.tasks import images
 from workedpapers.tasks.images import DataSet, fashion_mnist, load, mnist
 
@@ -140,6 +141,14 @@ def assert_whole(loaded):
 def test_a_folder_of_files_is_read_without_a_cache_or_a_server(tmp_path, monkeypatch, cache):
     put(tmp_path / "data")
     monkeypatch.setenv("WORKEDPAPERS_DATA", str(tmp_path / "data"))
+    assert_whole(load(a_data_set()))
+    assert not cache.exists()
+
+
+def test_a_tilde_in_the_folder_is_the_home_folder(tmp_path, monkeypatch, cache):
+    put(tmp_path / "my data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WORKEDPAPERS_DATA", "~/my data")
     assert_whole(load(a_data_set()))
     assert not cache.exists()
 
@@ -432,12 +441,11 @@ def test_what_a_killed_process_had_begun_is_cleared_away(server, cache, processe
     assert saved(cache) == FILES
 
 
-REAL = Path(os.environ.get("WORKEDPAPERS_DATA", ""))
+REAL = folder_from("WORKEDPAPERS_DATA") or Path("none")
 
 
 def needs(name):
-    there = "WORKEDPAPERS_DATA" in os.environ and (REAL / name).is_dir()
-    return pytest.mark.skipif(not there, reason=f"WORKEDPAPERS_DATA holds no {name}")
+    return pytest.mark.skipif(not (REAL / name).is_dir(), reason=f"WORKEDPAPERS_DATA holds no {name}")
 
 
 @pytest.mark.parametrize(

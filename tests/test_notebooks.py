@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -140,6 +141,31 @@ def test_changes_do_what_the_page_says_and_checkers_tell_right_from_wrong(notebo
     monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert rehearse(notebook, FOLDER) == []
+
+
+CELL_OF_ROWS = """
+# %%
+from workedpapers.experiments.fast_weights import TABLE
+from workedpapers.lab import sweep
+
+rows = sweep(TABLE, "book", device="cpu")
+print(len(rows), (rows.test_error == 33).sum())
+"""
+
+
+def test_what_makes_and_compares_notebooks_counts_no_row_of_the_reader(reader, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "rows.py").write_text(CELL_OF_ROWS)
+    for name in ("scripts/notebooks.py", "conftest.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(FOLDER.parent / name, tmp_path / name)
+    make = (sys.executable, "scripts/notebooks.py")
+    compare = (sys.executable, "-m", "pytest", "notebooks", "-c", os.devnull, "--rootdir", ".", "--nbval")
+    for command in (make, (*compare, "--nbval-current-env", "-p", "no:cacheprovider")):
+        run = subprocess.run(command, cwd=tmp_path, env=reader, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stdout + run.stderr
+    (cell,) = code_cells(nbformat.read(tmp_path / "notebooks" / "rows.ipynb", as_version=4))
+    assert cell.outputs[0].text == "30 0\n"
 
 
 CELL_OF_A_LINE = """

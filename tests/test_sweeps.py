@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import multiprocessing
@@ -15,7 +16,7 @@ import torch
 from filelock import FileLock
 
 from workedpapers.lab import Experiment, progress, sweep, sweeps
-from workedpapers.lab.sweeps import missing, read_rows
+from workedpapers.lab.sweeps import missing, read_rows, recorded
 
 linux_only = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 
@@ -48,6 +49,7 @@ def folders(tmp_path, monkeypatch):
     monkeypatch.setattr(sweeps.resources, "files", lambda name: package)
     monkeypatch.setenv("WORKEDPAPERS_RESULTS", str(tmp_path / "own"))
     monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
+    monkeypatch.delenv("WORKEDPAPERS_SHIPPED_ONLY", raising=False)  # a reader's own run
     return SimpleNamespace(
         package=package / "results" / "tiny.jsonl", own=tmp_path / "own" / "tiny.jsonl", other=tmp_path
     )
@@ -250,18 +252,91 @@ def test_an_experiment_that_cannot_be_tabled_is_refused():
 # Reading
 
 
-def test_rows_of_the_package_are_read_and_own_rows_replace_them(folders):
+def test_rows_of_the_package_are_read_and_own_rows_replace_them_in_the_open(folders, capsys):
     write(folders.package, a_row(metrics={"loss": 1.0}), a_row(seed=1, metrics={"loss": 2.0}))
-    write(folders.own, a_row(metrics={"loss": 3.0}))
+    write(folders.own, a_row(metrics={"loss": 3.0}), a_row(scale="book"), a_row(seed=5))
     frame = sweep(an_experiment(never, configs=[Config(3)]), "check")
     assert [*zip(frame.seed, frame.loss, strict=True)] == [(1, 2.0), (0, 3.0)]
+    assert capsys.readouterr().out == "tiny (check): 1 of your rows replaces the book's\n"
 
 
-def test_without_a_folder_of_choice_new_rows_go_to_the_users_data(monkeypatch, tmp_path):
+def test_rows_that_a_run_itself_replaces_are_counted_too(folders, capsys):
+    write(folders.package, a_row(), a_row(seed=1))
+    sweep(an_experiment(configs=[Config(3)]), "check", n_jobs=1, fresh=True)
+    assert capsys.readouterr().out == "tiny (check): 2 of your rows replace the book's\n"
+
+
+def test_nothing_is_said_of_own_rows_that_replace_none(folders, capsys):
+    write(folders.package, a_row(), a_row(seed=1))
+    write(folders.own, a_row(seed=2))
+    assert len(sweep(an_experiment(never, configs=[Config(3)]), "check", seeds=[0, 1, 2])) == 3
+    assert capsys.readouterr().out == ""
+
+
+def test_where_only_shipped_rows_count_own_rows_change_nothing(folders, monkeypatch, capsys):
+    write(folders.package, a_row(metrics={"loss": 1.0}))
+    write(folders.own, a_row(metrics={"loss": 3.0}), a_row(seed=1), "damaged\n")
+    monkeypatch.setenv("WORKEDPAPERS_SHIPPED_ONLY", "1")
+    experiment = an_experiment(never, configs=[Config(3)])
+    assert sweep(experiment, "check", seeds=[0]).loss.tolist() == [1.0]
+    assert missing(experiment, "check") == [(Config(3), 1)]
+    assert [row["metrics"] for row in recorded(experiment, "check")] == [{"loss": 1.0}]
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_where_only_shipped_rows_count_none_is_trained(folders, monkeypatch, fresh):
+    write(folders.package, a_row())
+    monkeypatch.setenv("WORKEDPAPERS_SHIPPED_ONLY", "1")
+    experiment = an_experiment(never, configs=[Config(3)], seeds=[0, 1, 2])
+    left = r"3 rows .* seed 0" if fresh else r"2 rows .* seed 1"
+    with pytest.raises(RuntimeError, match=rf"tiny \(check\): {left}.*WORKEDPAPERS_SHIPPED_ONLY"):
+        sweep(experiment, "check", n_jobs=1, fresh=fresh)
+    assert not folders.own.parent.exists()
+
+
+def test_rows_recorded_into_the_package_are_read_back_as_shipped(folders, monkeypatch, capsys):
+    write(folders.package, a_row(seed=1))
+    monkeypatch.setenv("WORKEDPAPERS_RESULTS", os.path.relpath(folders.package.parent))
+    experiment = an_experiment(configs=[Config(3)])
+    sweep(experiment, "check", n_jobs=1)
+    assert [json.loads(line)["seed"] for line in folders.package.read_text().splitlines()] == [1, 0]
+    assert capsys.readouterr().out == ""
+    monkeypatch.setenv("WORKEDPAPERS_SHIPPED_ONLY", "1")
+    assert missing(experiment, "check") == []
+
+
+@pytest.mark.parametrize("variable", [None, "", " "])
+def test_without_a_folder_of_choice_new_rows_go_to_the_users_data(monkeypatch, tmp_path, variable):
     monkeypatch.delenv("WORKEDPAPERS_RESULTS")
+    if variable is not None:
+        monkeypatch.setenv("WORKEDPAPERS_RESULTS", variable)
     monkeypatch.setattr(sweeps.platformdirs, "user_data_path", lambda name: tmp_path / name)
     sweep(an_experiment(), "check", n_jobs=1)
     assert len((tmp_path / "workedpapers" / "results" / "tiny.jsonl").read_text().splitlines()) == 4
+
+
+def test_a_tilde_in_the_folder_of_choice_is_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WORKEDPAPERS_RESULTS", "~/my rows")
+    sweep(an_experiment(), "check", n_jobs=1)
+    assert (tmp_path / "my rows" / "tiny.jsonl").is_file()
+
+
+def test_a_relative_folder_stays_where_it_was_when_the_working_directory_changes(monkeypatch, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORKEDPAPERS_RESULTS", "relative")
+    sweep(an_experiment(move, configs=[Config(3)]), "check", n_jobs=1)
+    assert Path.cwd() == tmp_path / "elsewhere"
+    assert missing(an_experiment(never, configs=[Config(3)]), "check") == []
+    assert len((tmp_path / "relative" / "tiny.jsonl").read_text().splitlines()) == 2
+
+
+def move(config, seed, device):
+    if Path("elsewhere").exists():
+        os.chdir("elsewhere")
+    return {}
 
 
 def test_a_row_older_than_a_field_has_the_default_of_that_field(folders):
@@ -272,10 +347,11 @@ def test_a_row_older_than_a_field_has_the_default_of_that_field(folders):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"experiment": "ti\n', "Unterminated string"),
+        ('{"experiment": "ti\n', r"line 2, column 16: Unterminated string starting at"),
         ("[1]\n", "a row is a JSON object"),
         ("\n", "Expecting value"),
         (a_row(metrics={"loss": math.nan}), "NaN is not JSON"),
+        (a_row().replace("0.5", "1e999"), "Out of range float"),
         (a_row(seed=None), "has no 'seed'"),
         (a_row(seed="0"), "'seed' is '0', expected int"),
         (a_row(seconds="2"), "'seconds' is '2', expected float"),
@@ -286,11 +362,53 @@ def test_a_row_older_than_a_field_has_the_default_of_that_field(folders):
         (a_row(metrics={"rate": 0.5}), "metric 'rate'"),
     ],
 )
-def test_a_bad_row_is_refused_with_file_and_line(folders, line, message):
-    write(folders.own, a_row(), line)
-    with pytest.raises(ValueError, match=message) as caught:
-        sweep(an_experiment(), "check")
-    assert str(caught.value).startswith(f"{folders.own}, line 2: ")
+def test_a_damaged_row_is_named_and_one_of_the_readers_own_blocks_nothing(folders, line, message):
+    write(folders.own, a_row(), line, a_row(seed=1))
+    with pytest.warns(UserWarning, match=message) as caught:
+        assert missing(an_experiment(), "check") == [(Config(1), 1), (Config(1), 0)]
+    (warning,) = caught
+    assert str(warning.message).startswith(f"{folders.own}, line 2")
+    assert str(warning.message).endswith(". It counts for nothing until you mend or delete this line")
+
+    folders.own.rename(folders.package)
+    with pytest.raises(ValueError, match=message) as refused:
+        missing(an_experiment(), "check")
+    assert str(refused.value).startswith(f"{folders.package}, line 2")
+    assert str(refused.value).endswith(". This file ships with the package: install that again")
+
+
+def test_many_damaged_rows_are_one_warning(folders):
+    write(folders.own, "{\n", a_row(), *["[]\n"] * 3)
+    with pytest.warns(UserWarning, match=r"line 1, .* mend or delete this line and 3 more$") as caught:
+        read_rows(an_experiment())
+    assert len(caught) == 1
+
+
+def test_a_row_beside_a_damaged_one_is_saved_and_the_damaged_one_is_left_as_it_is(folders):
+    write(folders.own, "damaged by hand\n", a_row())
+    with pytest.warns(UserWarning, match="line 1, column 1: "):
+        sweep(an_experiment(configs=[Config(3)]), "check", n_jobs=1)
+    lines = folders.own.read_text().splitlines(keepends=True)
+    assert lines[:2] == ["damaged by hand\n", a_row()]
+    assert json.loads(lines[2])["seed"] == 1
+
+
+@pytest.mark.parametrize("change", [b"\xef\xbb\xbf".__add__, lambda content: content.replace(b"\n", b"\r\n")])
+def test_what_an_editor_on_windows_saves_is_read_and_written_to(folders, change):
+    write(folders.own, a_row(), a_row(seed=1))
+    folders.own.write_bytes(change(folders.own.read_bytes()))
+    experiment = an_experiment(configs=[Config(3)])
+    assert missing(experiment, "check", seeds=[0, 1, 2]) == [(Config(3), 2)]
+    sweep(experiment, "check", seeds=[2], n_jobs=1)
+    assert missing(experiment, "check", seeds=[0, 1, 2]) == []
+
+
+def test_a_last_row_without_its_line_end_counts_and_outlives_the_next_writer(folders):
+    write(folders.own, a_row(), a_row(seed=1, metrics={"loss": 8.0})[:-1])
+    experiment = an_experiment(configs=[Config(3)])
+    assert missing(experiment, "check", seeds=[0, 1, 2]) == [(Config(3), 2)]
+    assert sweep(experiment, "check", seeds=[2, 1], n_jobs=1).loss.tolist() == [21.5, 8.0]
+    assert len(folders.own.read_text().splitlines()) == 3
 
 
 def test_a_torn_last_line_is_no_row_and_the_next_writer_cuts_it(folders):
@@ -310,6 +428,79 @@ def test_a_writer_waits_until_another_is_done(folders):
         assert folders.own.read_text() == ""
     writer.join()
     assert folders.own.read_text() == a_row()
+
+
+# Folders that cannot be written
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "folder", "cause"),
+    [
+        ("a file", "file", "it is no folder"),
+        ("a file", "file/own", "Not a directory"),
+        ("a folder", "folder", "Is a directory"),
+        ("a folder for the lock", "folder", "Is a directory"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_named_before_any_training(
+    folders, monkeypatch, tmp_path, in_the_way, folder, cause
+):
+    if in_the_way == "a file":
+        (tmp_path / "file").write_text("")
+    else:
+        (tmp_path / "folder" / ("tiny.jsonl" if in_the_way == "a folder" else "tiny.jsonl.lock")).mkdir(parents=True)
+    monkeypatch.setenv("WORKEDPAPERS_RESULTS", str(tmp_path / folder))
+    with pytest.raises(OSError, match="cannot save rows in ") as caught:
+        sweep(an_experiment(never), "check", n_jobs=1)
+    assert str(caught.value) == (
+        f"cannot save rows in {tmp_path / folder} ({cause}): "
+        "make that possible, or name another folder in WORKEDPAPERS_RESULTS"
+    )
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
+def test_a_lock_that_is_refused_is_an_error_before_any_training(folders, monkeypatch, code):
+    def refuse(path):
+        raise OSError(code, os.strerror(code), path)
+
+    monkeypatch.setattr(sweeps, "FileLock", refuse)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        sweep(an_experiment(never), "check", n_jobs=1)
+
+
+@pytest.mark.parametrize("part", ["folder", "file"])
+def test_what_is_read_only_is_an_error_before_any_training(folders, part):
+    write(folders.own)
+    closed = folders.own.parent if part == "folder" else folders.own
+    closed.chmod(0o500)
+    if os.access(closed, os.W_OK):
+        pytest.skip("the superuser may write anywhere")
+    with pytest.raises(OSError, match="Permission denied"):
+        sweep(an_experiment(never), "check", n_jobs=1)
+
+
+def test_recorded_rows_need_no_folder_that_can_be_written(folders):
+    folders.own.parent.write_text("")
+    write(folders.package, a_row())
+    assert sweep(an_experiment(never, configs=[Config(3)], seeds=[0]), "check").loss.tolist() == [7.0]
+
+
+@linux_only
+def test_a_disk_that_fills_up_costs_the_row_at_hand_and_no_other(folders):
+    import resource
+
+    experiment = an_experiment(configs=[Config(3)], seeds=[0, 1, 2])
+    write(folders.own, a_row())
+    size = folders.own.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + size // 2, hard))
+    try:
+        with pytest.raises(OSError, match=f"cannot save rows in {folders.own.parent} .File too large"):
+            sweep(experiment, "check", n_jobs=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert missing(experiment, "check") == [(Config(3), 1), (Config(3), 2)]
+    assert sweep(experiment, "check", n_jobs=1).loss.tolist() == [7.0, 11.5, 21.5]
 
 
 # Kills

@@ -1,6 +1,7 @@
 """What this book asks of Sphinx: the ledger and the scoreboard, made at build time, and no script from elsewhere."""
 
 import importlib
+import os
 import pkgutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -124,6 +125,7 @@ def visit_citation(translator: HTML5Translator, citation: nodes.citation) -> Non
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register all of this with Sphinx."""
+    os.environ["WORKEDPAPERS_SHIPPED_ONLY"] = "1"  # no row of the reader who builds the book
     app.add_directive("ledger", Ledger)
     app.add_directive("scoreboard", Scoreboard)
     app.add_node(nodes.citation, override=True, html=(visit_citation, HTML5Translator.depart_citation))

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,18 +20,24 @@ from .lab.sweeps import Experiment, Row, missing, recorded, sweep
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status is 0, or 2 after an error, which is one line on stderr."""
+    """Run a command; the exit status is 0, or 2 after an error, which is one line on stderr, as is a warning."""
     options = _parser().parse_args(arguments)
     try:
-        options.command(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _say("warning", str(message))
+            options.command(options)
     except (ValueError, ImportError, OSError, RuntimeError) as error:
-        text = " ".join(" ".join([str(error), *getattr(error, "__notes__", [])]).split())
-        print(f"workedpapers: error: {text}", file=sys.stderr)
+        _say("error", str(error), *getattr(error, "__notes__", []))
         return 2
     except KeyboardInterrupt:
         print("workedpapers: interrupted; every row that arrived is saved", file=sys.stderr)
         return 130
     return 0
+
+
+def _say(kind: str, *texts: str) -> None:
+    """One line on stderr."""
+    print(f"workedpapers: {kind}:", *" ".join(texts).split(), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:

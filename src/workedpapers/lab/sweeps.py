@@ -1,7 +1,8 @@
 """Experiments over configurations and seeds, as rows of JSON lines that survive interruptions.
 
 A row is keyed by experiment, scale, seed and configuration. Rows recorded by the authors ship with the
-package; new ones go to the folder `$WORKEDPAPERS_RESULTS` (default: in the user's data folder).
+package; a reader's own go to the folder `$WORKEDPAPERS_RESULTS` (default: in the user's data folder) and replace
+those in the reader's own runs. Whatever makes or tests the book sets `WORKEDPAPERS_SHIPPED_ONLY`.
 """
 
 from __future__ import annotations
@@ -12,13 +13,15 @@ import math
 import os
 import platform
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, Any, Generic, TypeVar
 
 import joblib
 import pandas as pd
@@ -30,6 +33,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from .. import __version__
 from .bars import progress
 from .devices import pick_device
+from .paths import folder_from
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -115,7 +119,7 @@ def sweep(
     """Every configuration of a scale with every seed; trains only the rows that are not recorded yet.
 
     Each new row is saved as it arrives, so an interrupted sweep resumes where it was. Every training has one
-    torch thread.
+    torch thread. Where the reader's own rows replace the book's, a printed line says how many.
 
     Args:
         experiment: what to train.
@@ -130,21 +134,28 @@ def sweep(
     Returns: one row a configuration and seed, in that order. Columns: the fields of the configuration, scale,
         seed, the metrics (curves are lists; what was not finite is NaN), seconds, device.
     Raises:
-        ValueError: an unknown scale, device or backend; a recorded row that is damaged or has an unknown
+        ValueError: an unknown scale, device or backend; a row of the package that is damaged or has an unknown
             field; a metric that has the name of another column; no job at all.
-        RuntimeError: workers that die again and again.
+        OSError: `results_folder()` cannot be written, which is tried before anything is trained.
+        RuntimeError: workers that die again and again; rows to train where only those that ship count.
         What `train` raises comes with a note that names configuration and seed.
     """
     if n_jobs is not None and n_jobs < 1:
         raise ValueError(f"n_jobs {n_jobs} must be at least 1, or None for all there are")
     wanted = _wanted(experiment, scale, seeds)
-    rows = {} if fresh else read_rows(experiment)
+    shipped, own = _sources(experiment)
+    rows = {} if fresh else shipped | own
     pending = [pair for key, pair in wanted.items() if key not in rows]
     if pending:
+        file = _file_to_write(experiment, scale, pending)
         trained = _train_all(experiment, scale, pending, device, n_jobs, backend)
         for row in progress(trained, f"{experiment.name} ({scale})", total=len(pending)):
-            _append(results_folder() / f"{experiment.name}.jsonl", row)
-        rows = read_rows(experiment)
+            _append(file, row)
+        shipped, own = _sources(experiment)
+        rows = shipped | own
+    if replaced := len(wanted.keys() & shipped.keys() & own.keys()):
+        verb = "replaces" if replaced == 1 else "replace"
+        print(f"{experiment.name} ({scale}): {replaced} of your rows {verb} the book's")
 
     fields = [field.name for field in dataclasses.fields(experiment.config)]
     metrics = dict.fromkeys(name for key in wanted for name in rows[key]["metrics"])
@@ -177,31 +188,72 @@ def recorded(experiment: Experiment[C], scale: str, seeds: Sequence[int] | None 
 
 def results_folder() -> Path:
     """The folder that new rows go to: `$WORKEDPAPERS_RESULTS`, or one in the user's data folder."""
-    given = os.environ.get("WORKEDPAPERS_RESULTS")
-    return Path(given) if given else platformdirs.user_data_path("workedpapers") / "results"
+    return folder_from("WORKEDPAPERS_RESULTS") or platformdirs.user_data_path("workedpapers") / "results"
 
 
 def read_rows(experiment: Experiment[C]) -> dict[Key, Row]:
-    """The recorded rows of an experiment by key: those of the package, then those of `results_folder()`.
+    """The recorded rows of an experiment by key: those of the package, then the reader's own.
 
     A later row replaces an earlier one with the same key. A field that a row lacks has the default of the
-    configuration, so rows outlive new fields. An unterminated last line is a write that was cut off: no row.
+    configuration, so rows outlive new fields. A last line that breaks off is a write that was cut off: no row.
+    The reader's own rows that are unreadable are skipped with a warning.
 
-    Raises: ValueError: an unreadable row, naming file, line and field.
+    Raises: ValueError: an unreadable row of the package, naming file, line and field.
     """
-    shipped = resources.files("workedpapers") / "results" / f"{experiment.name}.jsonl"
-    own = results_folder() / f"{experiment.name}.jsonl"
+    shipped, own = _sources(experiment)
+    return shipped | own
+
+
+def _sources(experiment: Experiment[C]) -> tuple[dict[Key, Row], dict[Key, Row]]:
+    """The rows that ship with the package and the reader's own, each by key.
+
+    Nothing is the reader's own where only shipped rows count, and where new rows go into the package.
+    """
+    name = f"{experiment.name}.jsonl"
+    package = resources.files("workedpapers") / "results"
+    shipped, damaged = _read(package / name, experiment)
+    if damaged:
+        raise ValueError(f"{package / name}, {damaged[0]}. This file ships with the package: install that again")
+    if _shipped_only() or results_folder().resolve() == Path(str(package)).resolve():
+        return shipped, {}
+    own, damaged = _read(results_folder() / name, experiment)
+    if damaged:
+        more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+        warnings.warn(
+            f"{results_folder() / name}, {damaged[0]}. It counts for nothing until you mend or delete this line{more}",
+            stacklevel=2,
+        )
+    return shipped, own
+
+
+def _shipped_only() -> bool:
+    """Whether this process makes or tests the book, whose numbers are those of the rows that ship."""
+    return bool(os.environ.get("WORKEDPAPERS_SHIPPED_ONLY"))
+
+
+def _read(file: Traversable, experiment: Experiment[C]) -> tuple[dict[Key, Row], list[str]]:
+    """The rows of a file by key, and for each damaged one its line and what is wrong with it."""
     rows: dict[Key, Row] = {}
-    for file in (shipped, own):
-        if not file.is_file():
-            continue
-        for number, line in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
-            try:
-                row = _parse(line, experiment)
-            except ValueError as error:
-                raise ValueError(f"{file}, line {number}: {error}") from error
+    damaged: list[str] = []
+    *lines, tail = file.read_bytes().split(b"\n") if file.is_file() else [b""]
+    for number, line in enumerate([*lines, tail] if _is_json(tail) else lines, start=1):
+        try:
+            row = _parse(line, experiment)
             rows[row["scale"], row["seed"], _canonical(row["config"])] = row
-    return rows
+        except json.JSONDecodeError as error:
+            damaged.append(f"line {number}, column {error.colno}: {error.msg}")
+        except ValueError as error:
+            damaged.append(f"line {number}: {error}")
+    return rows, damaged
+
+
+def _is_json(tail: bytes) -> bool:
+    """Whether the end of a file is a whole row that lacks its line end, and no write that was cut off."""
+    try:
+        json.loads(tail)
+    except ValueError:
+        return False
+    return True
 
 
 def _wanted(experiment: Experiment[C], scale: str, seeds: Sequence[int] | None) -> dict[Key, tuple[C, int]]:
@@ -263,17 +315,57 @@ def _check_metric_names(metrics: Mapping[str, Any], fields: Iterable[str]) -> No
         raise ValueError(f"metric {clash[0]!r} has the name of a configuration field or of another column")
 
 
+def _file_to_write(experiment: Experiment[C], scale: str, pending: Sequence[tuple[C, int]]) -> Path:
+    """The file that new rows go to, found to be writable; an error now costs no training."""
+    if _shipped_only():
+        config, seed = pending[0]
+        raise RuntimeError(
+            f"{experiment.name} ({scale}): {len(pending)} rows are to be trained, the first is {config}, seed {seed}, "
+            "but WORKEDPAPERS_SHIPPED_ONLY is set: what the book prints comes from rows that ship with the package. "
+            "Record them there first (CONTRIBUTING.md says how)"
+        )
+    path = results_folder() / f"{experiment.name}.jsonl"
+    with _lock(path):
+        if path.exists():
+            path.open("ab").close()
+    return path
+
+
 def _append(path: Path, row: Row) -> None:
     """Add a row for good: after the return no kill and no other writer can lose it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"), path.open("a+b") as file:
-        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
-        if file.read(1) not in (b"", b"\n"):  # a writer was killed here, before it acknowledged the row
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
+    with _lock(path), path.open("a+b") as file:
+        _end_last_line(file)
         file.write(json.dumps(row, allow_nan=False).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _end_last_line(file: IO[bytes]) -> None:
+    file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+    if file.read(1) in (b"", b"\n"):
+        return
+    file.seek(0)
+    content = file.read()
+    start = content.rfind(b"\n") + 1
+    if _is_json(content[start:]):
+        file.write(b"\n")
+    else:  # a writer was stopped here, before it acknowledged the row
+        file.truncate(start)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Write to a file of rows while no other process does; an error says what to do."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            yield
+    except OSError as error:
+        cause = "it is no folder" if isinstance(error, FileExistsError) else error.strerror or error
+        raise OSError(
+            f"cannot save rows in {path.parent} ({cause}): "
+            "make that possible, or name another folder in WORKEDPAPERS_RESULTS"
+        ) from error
 
 
 def _train_all(

@@ -18,6 +18,7 @@ from filelock import FileLock
 from requests import RequestException
 
 from ..lab.bars import progress
+from ..lab.paths import folder_from
 from .images import RETRIES, TIMEOUT, Images
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
@@ -71,8 +72,8 @@ def _locate(names: tuple[str, ...]) -> list[Path]:
     """The files in `$WORKEDPAPERS_DATA`, else in the cache, into which they are downloaded if need be."""
     cache = platformdirs.user_cache_path("workedpapers") / "cifar-10"
     files = {name: cache / name for name in names}
-    if given := os.environ.get("WORKEDPAPERS_DATA"):
-        folder = Path(given) / "cifar-10"
+    if given := folder_from("WORKEDPAPERS_DATA"):
+        folder = given / "cifar-10"
         files |= {name: folder / name for name in names if (folder / name).exists()}
         if absent := [name for name in names if not (folder / name).exists()]:
             warnings.warn(

@@ -25,6 +25,7 @@ from requests import RequestException
 from torch import Tensor
 
 from ..lab.bars import progress
+from ..lab.paths import folder_from
 
 TIMEOUT = (5, 30)  # seconds until a server answers the call, and between two pieces of a file
 RETRIES = 2  # rounds through all mirrors after the first, which wait one and two seconds
@@ -147,8 +148,8 @@ def _array(data_set: DataSet, name: str, dimensions: int) -> npt.NDArray[np.uint
 def _locate(data_set: DataSet, name: str) -> Path:
     """The file in `$WORKEDPAPERS_DATA`, else in the cache, into which it is downloaded if need be."""
     cached = platformdirs.user_cache_path("workedpapers") / data_set.name / name
-    if given := os.environ.get("WORKEDPAPERS_DATA"):
-        file = Path(given) / data_set.name / name
+    if given := folder_from("WORKEDPAPERS_DATA"):
+        file = given / data_set.name / name
         if file.exists():
             return file
         warnings.warn(
