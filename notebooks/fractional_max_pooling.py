@@ -143,9 +143,10 @@ for steps in ([1, 2, 1, 2, 1, 2, 1], [2, 1, 1, 2, 1, 1, 2], [2, 2, 2, 1, 1, 1, 1
 #
 # because the two numbers add up to $S$, and twice the one plus the other to $D$. Such marks exist for $S\le D\le 2S$.
 #
-# Three ways to make intervals of them are in use. Half-open, counted from zero:
+# Three ways to make intervals of them are in use: *disjoint*, *square*, and *interval*. Half-open, counted from zero,
+# they are in this order
 #
-# $$ R_i = [m_i,\,m_{i+1}) \;\text{(disjoint)},\qquad [m_i,\,m_i+2) \;\text{(square)},\qquad [m_i,\,m_{i+1}+1) \;\text{(interval)} \tag{FMP.3} $$
+# $$ R_i = [m_i,\,m_{i+1}),\qquad [m_i,\,m_i+2),\qquad [m_i,\,m_{i+1}+1) \tag{FMP.3} $$
 #
 # *Disjoint* regions are the pieces of section 1. *Squares* all have two rows and two columns, and one starts at every
 # mark; the author's code and PyTorch have these. *Intervals* are what the formula of the paper says for overlapping
@@ -478,9 +479,10 @@ print({name: round(value, 2) for name, value in entropy.items()}, "bits")  # dis
 #
 # On average both kinds are the same even scaling. In a random word every step is a two with the same probability
 # $q=(D-S)/S$, so a step is $1+q=\alpha$ on average. For pseudorandom marks, let $f$ be the fractional part of
-# $\alpha i$. The mark is $\lfloor\alpha i\rfloor$, plus one if $f+\theta\ge1$, which has probability $f$:
+# $\alpha i$. The mark is $\lfloor\alpha i\rfloor$, plus one if $f+\theta\ge1$, which has probability $f$. So both have the
+# first of these, and pseudorandom marks the other two:
 #
-# $$ \mathrm E\,m_i=\alpha i \;\;\text{(both)}, \qquad |m_i-\alpha i|<1,\quad \operatorname{Var} m_i=f(1-f)\le\tfrac14 \;\;\text{(pseudorandom)} \tag{FMP.13} $$
+# $$ \mathrm E\,m_i=\alpha i, \qquad |m_i-\alpha i|<1, \qquad \operatorname{Var} m_i=f(1-f)\le\tfrac14 \tag{FMP.13} $$
 #
 # The phase $\frac12$ rounds $\alpha i$ to the nearest whole number (halves go up): the fixed regions that the
 # library's layer uses in evaluation with `deterministic_eval=True`.
@@ -1597,9 +1599,9 @@ print(
 # $$ \#\text{pseudorandom squares} = N_\text{out} \tag{FMP.E9} $$
 #
 # *Ties.* Reducing along the columns first finds the same values, and on ties other winners, so other gradients than
-# PyTorch's:
+# PyTorch's, which takes the first of equals. One might expect
 #
-# $$ \operatorname{argmax}_{kl}x_{kl} = \Bigl(\operatorname{argmax}_k x_{kl^*},\;l^*\Bigr),\quad l^*=\operatorname{argmax}_l\max_kx_{kl} \quad\text{(first of equals)} \tag{FMP.E10} $$
+# $$ \operatorname{argmax}_{kl}x_{kl} = \Bigl(\operatorname{argmax}_k x_{kl^*},\;l^*\Bigr),\qquad l^*=\operatorname{argmax}_l\max_kx_{kl} \tag{FMP.E10} $$
 
 # %%
 torchs = nn.FractionalMaxPool2d(2, output_ratio=2**-0.5)(torch.zeros(1, 1, 35, 35))
