@@ -377,7 +377,7 @@ plt.show()
 
 # %% [markdown]
 # Why the layer norm LN? What is read is written back, stronger at every step: without a norm an untrained layer of 50
-# units reaches $10^{29}$ in twenty steps ([section 1 of the theory](fast_weights_theory.ipynb) draws it). LN fixes the
+# units reaches $2\cdot10^{20}$ in twenty steps ([section 1 of the theory](fast_weights_theory.ipynb) draws it). LN fixes the
 # scale, over the $H$ units of *one* example:
 #
 # $$ \mathrm{LN}[a]_i = g_i\,\frac{a_i-\mu}{\sqrt{\sigma^2+\varepsilon}} + c_i, \quad \mu=\tfrac1H\sum_j a_j, \quad \sigma^2=\tfrac1H\sum_j(a_j-\mu)^2 \tag{FW.8} $$
