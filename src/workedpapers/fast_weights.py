@@ -257,7 +257,7 @@ class _VectorMemory:
         self.weights = _weights(start.shape[1] + room, decay, rate, start)
 
     def write(self, vector: Tensor) -> None:
-        self.vectors = torch.cat((self.vectors, vector.unsqueeze(0).to(self.vectors.dtype)))
+        self.vectors = torch.cat((self.vectors, vector.unsqueeze(0)))
 
     def read(self, query: Tensor) -> Tensor:
         return _attend(self.vectors, query, self.weights[len(self.weights) - len(self.vectors) :])
@@ -273,12 +273,13 @@ class _MatrixMemory:
         self.matrix, self.decay, self.rate = start, decay, rate
 
     def write(self, vector: Tensor) -> None:
-        vector = vector.to(self.matrix.dtype)
+        vector = _cast(vector, self.matrix.dtype)
         outer = (vector.unsqueeze(2), vector.unsqueeze(1))
         self.matrix = torch.baddbmm(self.matrix, *outer, beta=self.decay, alpha=self.rate)
 
     def read(self, query: Tensor) -> Tensor:
-        return torch.bmm(self.matrix, query.unsqueeze(2).to(self.matrix.dtype)).squeeze(2).to(query.dtype)
+        wide = _cast(query, self.matrix.dtype).unsqueeze(2)
+        return _cast(torch.bmm(self.matrix, wide).squeeze(2), query.dtype)
 
     def state(self, hidden: Tensor) -> FastMatrixState:
         return FastMatrixState(hidden, self.matrix)
@@ -286,6 +287,10 @@ class _MatrixMemory:
 
 def _wide(like: Tensor) -> torch.dtype:
     return torch.promote_types(like.dtype, torch.float32)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)  # `to` costs a microsecond where nothing is to do
 
 
 def _weights(time: int, decay: float, rate: float, like: Tensor) -> Tensor:
@@ -298,7 +303,7 @@ def _attend(vectors: Tensor, query: Tensor, weights: Tensor) -> Tensor:
     """Time first: sums of products are faster than batched products of tiny matrices."""
     scores: Tensor = torch.linalg.vecdot(vectors, query)  # (time, batch)
     weighted: Tensor = (weights.unsqueeze(1) * scores).unsqueeze(2) * vectors
-    return weighted.sum(0).to(query.dtype)  # (batch, H)
+    return _cast(weighted.sum(0), query.dtype)  # (batch, H)
 
 
 def _check_rates(decay: float, rate: float) -> None:
