@@ -1,6 +1,7 @@
 """Batch normalisation against loops in float64, torch's own layers, finite differences and real processes."""
 
 import copy
+import inspect
 import os
 import subprocess
 import sys
@@ -408,6 +409,35 @@ def test_conversion_moves_what_torchs_layer_moves(target):
     for name, value in theirs.state_dict().items():
         held = ours.state_dict()[name]
         assert (held.dtype, held.device, held.shape) == (value.dtype, value.device, value.shape)
+
+
+def placement(layer):
+    return {name: (value.dtype, value.device.type, value.shape) for name, value in layer.state_dict().items()}
+
+
+def test_the_constructor_takes_torchs_arguments_in_torchs_order():
+    ours, torchs = (list(inspect.signature(cls).parameters) for cls in (BatchNorm, nn.BatchNorm1d))
+    assert torchs[: len(ours)] == ours
+    assert ours[-2:] == ["device", "dtype"]
+
+
+@pytest.mark.parametrize("tracking", [True, False])
+@pytest.mark.parametrize("affine", [True, False])
+def test_parameters_and_statistics_lie_where_torchs_do(affine, tracking):
+    for device, dtype in product([None, "meta"], [None, torch.float64, torch.bfloat16]):
+        arguments = (3, 1e-5, 0.1, affine, tracking, device, dtype)
+        assert placement(BatchNorm(*arguments)) == placement(nn.BatchNorm1d(*arguments))
+    with torch.device("meta"):  # the argument counts, not the default
+        assert placement(BatchNorm(3)) == placement(nn.BatchNorm1d(3))
+        assert placement(BatchNorm(3, device="cpu")) == placement(nn.BatchNorm1d(3, device="cpu"))
+
+
+def test_a_layer_without_initialisation_is_initialised_later():
+    for empty in (nn.utils.skip_init(BatchNorm, 3), BatchNorm(3, device="meta").to_empty(device="cpu")):
+        for value in empty.state_dict().values():
+            value.fill_(7)
+        empty.reset_parameters()
+        torch.testing.assert_close(empty.state_dict(), nn.BatchNorm1d(3).state_dict(), rtol=0, atol=0)
 
 
 def test_the_layer_prints_its_arguments():

@@ -178,6 +178,24 @@ def test_forward_and_backward_stay_on_the_device_of_the_input(name):
         output.sum().backward()
 
 
+LAYERS = {
+    "FastWeights attention": lambda device: FastWeights(3, 5, device=device),
+    "FastWeights matrix": lambda device: FastWeights(3, 5, form="matrix", device=device),
+    "BatchNorm": lambda device: BatchNorm(3, device=device),
+}
+
+
+@pytest.mark.parametrize(("default", "device"), [("cpu", "meta"), ("meta", "cpu")])
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_are_made_and_run_on_the_device_they_are_given(name, default, device):
+    with torch.device(default), OneDevice():
+        layer = LAYERS[name](device)
+        layer.reset_parameters()
+        output = layer(torch.ones(2, 3, 3, device=device))
+    values = [*layer.parameters(), *layer.buffers(), *tree_leaves(output)]
+    assert {value.device.type for value in values} == {device}
+
+
 @pytest.mark.parametrize(
     "stray",
     [

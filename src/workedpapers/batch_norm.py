@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.types import Device
 
 SLAB = 2**17  # numbers in a piece that a processor's cache holds: 512 kB in float32
 
@@ -82,6 +83,7 @@ class BatchNorm(nn.Module):
         momentum: weight of the newest batch; None averages all batches alike.
         affine: whether γ (`weight`) and β (`bias`) are learned.
         track_running_stats: whether there are running statistics; without them, evaluation uses the batch's own.
+        device, dtype: of parameters and running statistics.
     Shape: input (N, C) or (N, C, *sites) → the same.
     Raises: ValueError: eps not above zero. Called: as `batch_norm`; ValueError: more than five dimensions.
     """
@@ -99,16 +101,22 @@ class BatchNorm(nn.Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         _check_eps(eps)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         for name in ("weight", "bias"):
-            self.register_parameter(name, nn.Parameter(torch.empty(num_features)) if affine else None)
-        for name in ("running_mean", "running_var"):
-            self.register_buffer(name, torch.empty(num_features) if track_running_stats else None)
-        self.register_buffer("num_batches_tracked", torch.empty((), dtype=torch.long) if track_running_stats else None)
+            empty = torch.empty(num_features, device=device, dtype=dtype) if affine else None
+            self.register_parameter(name, None if empty is None else nn.Parameter(empty))
+        for name, size, kind in (
+            ("running_mean", (num_features,), dtype),
+            ("running_var", (num_features,), dtype),
+            ("num_batches_tracked", (), torch.long),
+        ):
+            self.register_buffer(name, torch.empty(size, device=device, dtype=kind) if track_running_stats else None)
         self.reset_parameters()
 
     def reset_running_stats(self) -> None:

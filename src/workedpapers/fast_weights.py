@@ -11,24 +11,49 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.types import Device
 
 Write = Literal["after", "delayed", "preliminary"]
 Form = Literal["attention", "matrix"]
 
 
 class FastWeightsState(NamedTuple):
-    """What a `FastWeights` layer carries from one piece of a sequence to the next.
+    """What a `FastWeights` layer of the attention form carries from one piece of a sequence to the next.
 
-    Opaque: pass it back to the layer that returned it.
+    Opaque: pass it back to the layer that returned it. Gradients flow through it, so after a backward pass go on from
+    `state.detach()`. For a file take `tuple(state)`: `torch.load` refuses classes it does not know. A state made under
+    `torch.inference_mode` cannot be trained on, one made under `torch.no_grad` can.
 
     Attributes:
         hidden: last output, shape (batch, hidden_size).
-        memory: what has been written: the vectors, shape (batch, written, hidden_size), where the form is
-            "attention"; the fast matrix, shape (batch, hidden_size, hidden_size), where it is "matrix".
+        memory: the written vectors, oldest first, shape (batch, written, hidden_size): it grows with every step.
     """
 
     hidden: Tensor
     memory: Tensor
+
+    def detach(self) -> "FastWeightsState":
+        """The same numbers without their history, for truncated backpropagation through time."""
+        return FastWeightsState(self.hidden.detach(), self.memory.detach())
+
+
+class FastMatrixState(NamedTuple):
+    """`FastWeightsState` of the matrix form.
+
+    Attributes:
+        hidden: last output, shape (batch, hidden_size).
+        memory: the fast matrix, shape (batch, hidden_size, hidden_size), in float32 or wider (but see `FastWeights`).
+    """
+
+    hidden: Tensor
+    memory: Tensor
+
+    def detach(self) -> "FastMatrixState":
+        """The same numbers without their history."""
+        return FastMatrixState(self.hidden.detach(), self.memory.detach())
+
+
+State = FastWeightsState | FastMatrixState
 
 
 def fast_matrix(hidden: Tensor, decay: float, rate: float) -> Tensor:
@@ -40,12 +65,14 @@ def fast_matrix(hidden: Tensor, decay: float, rate: float) -> Tensor:
         hidden: vectors in the order of writing, shape (time, H).
         decay: factor on the matrix at every step, in [0, 1].
         rate: weight of the newest vector.
-    Returns: shape (H, H), symmetric; zero where time is 0.
+    Returns: shape (H, H), dtype of hidden, symmetric; zero where time is 0. Half precision is computed in float32.
     Raises: ValueError, TypeError: another rank, an integer tensor, decay outside [0, 1], rate not finite.
     """
     _check_rates(decay, rate)
     _check_tensor("hidden", hidden, ("time", "H"))
-    return hidden.T @ (_weights(len(hidden), decay, rate, hidden).unsqueeze(1) * hidden)
+    weights = _weights(len(hidden), decay, rate, hidden)
+    wide = hidden.to(weights.dtype)
+    return (wide.T @ (weights.unsqueeze(1) * wide)).to(hidden.dtype)
 
 
 def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
@@ -56,15 +83,18 @@ def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
 
     Args:
         past: vectors in the order of writing, shape (batch, time, H).
-        query: shape (batch, H).
+        query: shape (batch, H), of past's dtype.
         decay: factor on older vectors, a step, in [0, 1].
         rate: weight of the newest vector.
-    Returns: shape (batch, H); zero where time is 0.
-    Raises: ValueError, TypeError: shapes that do not agree, an integer tensor, decay outside [0, 1], rate not finite.
+    Returns: shape (batch, H), dtype of query; zero where time is 0. In half precision the scores h_τᵀ q and the result
+        are rounded to it; weights, products and their sum are in float32.
+    Raises: ValueError, TypeError: shapes, dtypes or devices that do not agree, an integer tensor, decay outside
+        [0, 1], rate not finite.
     """
     _check_rates(decay, rate)
     _check_tensor("past", past, ("batch", "time", "H"))
     _check_tensor("query", query, (past.shape[0], past.shape[2]))
+    _check_kind("query", query, "past is", past.dtype, past.device)
     vectors = past.transpose(0, 1)
     return _attend(vectors, query, _weights(len(vectors), decay, rate, vectors))
 
@@ -91,7 +121,11 @@ class FastWeights(nn.Module):
         layer_norm: whether N is a `torch.nn.LayerNorm` (one, shared by all inner steps) or the identity.
         norm_preliminary: whether h_0 is normalised too (needs `layer_norm` to matter).
         form: "attention" reads A by attending to the written vectors, "matrix" keeps A itself. Same numbers.
+        device, dtype: of the parameters, as for torch's layers.
     Shape: input (batch, time, input_size) → output (batch, time, hidden_size).
+    Half precision: outputs, written vectors and scores are rounded to it; the weights rate · decay^age and A are kept
+        in float32. Autocast rounds A at every write: there, take the attention form for a decay near 1.
+    Compilers: torch.compile (one graph), torch.export and torch.func take the layer; TorchScript does not.
     Raises: ValueError, TypeError: an argument outside what is listed.
     """
 
@@ -107,6 +141,8 @@ class FastWeights(nn.Module):
         layer_norm: bool = True,
         norm_preliminary: bool = False,
         form: Form = "attention",
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         _check_rates(decay, rate)
@@ -125,19 +161,18 @@ class FastWeights(nn.Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.decay, self.rate, self.inner_steps = decay, rate, inner_steps
         self.write, self.form, self.norm_preliminary = write, form, norm_preliminary
-        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
-        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size))
-        self.bias = nn.Parameter(torch.empty(hidden_size))
-        self.norm: nn.Module = nn.LayerNorm(hidden_size) if layer_norm else nn.Identity()
+        self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size, device=device, dtype=dtype))
+        self.weight_hh = nn.Parameter(torch.empty(hidden_size, hidden_size, device=device, dtype=dtype))
+        self.bias = nn.Parameter(torch.empty(hidden_size, device=device, dtype=dtype))
+        self.norm: nn.Module = nn.LayerNorm(hidden_size, device=device, dtype=dtype) if layer_norm else nn.Identity()
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Start from 0.05·I for weight_hh and U(±1/√H) for weight_ih (the paper's ±√H is a misprint)."""
         bound = 1 / math.sqrt(self.hidden_size)
         nn.init.uniform_(self.weight_ih, -bound, bound)
-        nn.init.eye_(self.weight_hh)
-        with torch.no_grad():
-            self.weight_hh.mul_(0.05)
+        with torch.no_grad():  # torch.nn.init.eye_ fails where another device is torch's default
+            self.weight_hh.zero_().fill_diagonal_(0.05)
         nn.init.zeros_(self.bias)
         if isinstance(self.norm, nn.LayerNorm):
             self.norm.reset_parameters()
@@ -150,22 +185,21 @@ class FastWeights(nn.Module):
             f"norm_preliminary={self.norm_preliminary}, form={self.form!r}"
         )
 
-    def forward(
-        self,
-        input: Tensor,
-        state: FastWeightsState | None = None,
-    ) -> tuple[Tensor, FastWeightsState]:
+    def forward(self, input: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run over a sequence, or over the next piece of one.
 
+        Under autocast any dtype but float64 goes in, and a state of lower precision may come out. It goes back in
+        under autocast; elsewhere it is refused, since torch's layers cast nothing there either.
+
         Args:
-            input: shape (batch, time, input_size), time at least 1, of the parameters' dtype.
+            input: shape (batch, time, input_size), time at least 1, of the parameters' dtype and device.
             state: what the piece before returned; None at the start of a sequence.
         Returns: the outputs, shape (batch, time, hidden_size), and the state after the last step.
-        Raises: ValueError, TypeError: another shape or dtype than these.
+        Raises: ValueError, TypeError: another shape, dtype or device than these; a state of another form.
         """
         self._check_input(input, state)
-        hidden, memory = self._start(input, state)
         projected = F.linear(input, self.weight_ih, self.bias)  # (batch, time, H), all steps at once
+        hidden, memory = self._start(projected, state)
         outputs: list[Tensor] = []
         for x in projected.unbind(1):
             previous, started = hidden, bool(outputs) or state is not None
@@ -180,36 +214,38 @@ class FastWeights(nn.Module):
             elif self.write == "delayed" and started:  # the first step has no output before it
                 memory.write(previous)
             outputs.append(hidden)
-        return torch.stack(outputs, 1), FastWeightsState(hidden, memory.state())
+        return torch.stack(outputs, 1), memory.state(hidden)
 
-    def _start(
-        self,
-        input: Tensor,
-        state: FastWeightsState | None,
-    ) -> tuple[Tensor, "_VectorMemory | _MatrixMemory"]:
+    def _start(self, projected: Tensor, state: State | None) -> tuple[Tensor, "_VectorMemory | _MatrixMemory"]:
         """The hidden vector and the memory before the first step."""
-        batch, time, _ = input.shape
-        size = self.hidden_size
-        if state is None:
-            empty = input.new_zeros(batch, 0 if self.form == "attention" else size, size)
-            state = FastWeightsState(input.new_zeros(batch, size), empty)
+        batch, time, size = projected.shape
+        hidden = projected.new_zeros(batch, size) if state is None else state.hidden
         if self.form == "attention":
-            return state.hidden, _VectorMemory(state.memory, time, self.decay, self.rate)
-        return state.hidden, _MatrixMemory(state.memory, self.decay, self.rate)
+            vectors = projected.new_zeros(batch, 0, size) if state is None else state.memory
+            vectors = vectors.to(torch.promote_types(vectors.dtype, projected.dtype))  # for `cat` under autocast
+            return hidden, _VectorMemory(vectors, time, self.decay, self.rate)
+        matrix = projected.new_zeros(batch, size, size, dtype=_wide(projected)) if state is None else state.memory
+        return hidden, _MatrixMemory(matrix, self.decay, self.rate)
 
-    def _check_input(self, input: Tensor, state: FastWeightsState | None) -> None:
+    def _check_input(self, input: Tensor, state: State | None) -> None:
         _check_tensor("input", input, ("batch", "time", self.input_size))
-        if input.dtype != self.weight_ih.dtype and not torch.is_autocast_enabled(input.device.type):
-            raise TypeError(f"input is {input.dtype}, the parameters are {self.weight_ih.dtype}")
+        weight = self.weight_ih
+        _check_kind("input", input, "the parameters are", weight.dtype, weight.device)
         if input.shape[1] == 0:
             raise ValueError(f"input needs at least one time step, got shape {tuple(input.shape)}")
         if state is None:
             return
-        if not isinstance(state, FastWeightsState):
-            raise TypeError(f"state must be a FastWeightsState or None, got {type(state).__name__}")
-        batch, size = input.shape[0], self.hidden_size
+        batch, size, attends = input.shape[0], self.hidden_size, self.form == "attention"
+        own: type[State] = FastWeightsState if attends else FastMatrixState
+        if not isinstance(state, (FastWeightsState, FastMatrixState)):
+            raise TypeError(f"state must be a {own.__name__} or None, got {type(state).__name__}")
         _check_tensor("state.hidden", state.hidden, (batch, size))
-        _check_tensor("state.memory", state.memory, (batch, "written" if self.form == "attention" else size, size))
+        _check_kind("state.hidden", state.hidden, "the parameters are", weight.dtype, weight.device)
+        _check_tensor("state.memory", state.memory, (batch, "written" if attends else size, size))
+        if not isinstance(state, own):  # the matrix has the shape of `size` vectors
+            raise TypeError(f"state is a {type(state).__name__}, form={self.form!r} takes a {own.__name__}")
+        whose, dtype = ("the parameters are", weight.dtype) if attends else ("the fast matrix is", _wide(weight))
+        _check_kind("state.memory", state.memory, whose, dtype, weight.device)
 
 
 class _VectorMemory:
@@ -226,38 +262,48 @@ class _VectorMemory:
     def read(self, query: Tensor) -> Tensor:
         return _attend(self.vectors, query, self.weights[len(self.weights) - len(self.vectors) :])
 
-    def state(self) -> Tensor:
-        return self.vectors.transpose(0, 1)
+    def state(self, hidden: Tensor) -> FastWeightsState:
+        return FastWeightsState(hidden, self.vectors.transpose(0, 1))
 
 
 class _MatrixMemory:
-    """The explicit form: keeps the fast matrix."""
+    """The explicit form: keeps the fast matrix, whose decay would be lost if every write rounded it."""
 
     def __init__(self, start: Tensor, decay: float, rate: float) -> None:
         self.matrix, self.decay, self.rate = start, decay, rate
 
     def write(self, vector: Tensor) -> None:
+        vector = _cast(vector, self.matrix.dtype)
         outer = (vector.unsqueeze(2), vector.unsqueeze(1))
         self.matrix = torch.baddbmm(self.matrix, *outer, beta=self.decay, alpha=self.rate)
 
     def read(self, query: Tensor) -> Tensor:
-        return torch.bmm(self.matrix, query.unsqueeze(2)).squeeze(2)
+        wide = _cast(query, self.matrix.dtype).unsqueeze(2)
+        return _cast(torch.bmm(self.matrix, wide).squeeze(2), query.dtype)
 
-    def state(self) -> Tensor:
-        return self.matrix
+    def state(self, hidden: Tensor) -> FastMatrixState:
+        return FastMatrixState(hidden, self.matrix)
+
+
+def _wide(like: Tensor) -> torch.dtype:
+    return torch.promote_types(like.dtype, torch.float32)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)  # `to` costs a microsecond where nothing is to do
 
 
 def _weights(time: int, decay: float, rate: float, like: Tensor) -> Tensor:
-    """rate · decay^age of `time` vectors in the order of writing; the newest has age 0."""
-    age = torch.arange(time - 1, -1, -1, device=like.device, dtype=like.dtype)
-    return rate * torch.as_tensor(decay, dtype=like.dtype, device=like.device) ** age
+    """rate · decay^age of `time` vectors in the order of writing, float32 or wider; the newest has age 0."""
+    age = torch.arange(time - 1, -1, -1, device=like.device, dtype=_wide(like))
+    return rate * torch.as_tensor(decay, dtype=age.dtype, device=like.device) ** age
 
 
 def _attend(vectors: Tensor, query: Tensor, weights: Tensor) -> Tensor:
     """Time first: sums of products are faster than batched products of tiny matrices."""
     scores: Tensor = torch.linalg.vecdot(vectors, query)  # (time, batch)
     weighted: Tensor = (weights.unsqueeze(1) * scores).unsqueeze(2) * vectors
-    return weighted.sum(0)  # (batch, H)
+    return _cast(weighted.sum(0), query.dtype)  # (batch, H)
 
 
 def _check_rates(decay: float, rate: float) -> None:
@@ -282,3 +328,14 @@ def _check_tensor(name: str, tensor: Tensor, sizes: tuple[int | str, ...]) -> No
         raise ValueError(f"{name} must have shape ({expected}), got {tuple(tensor.shape)}")
     if not tensor.is_floating_point():
         raise TypeError(f"{name} must be floating point, got {tensor.dtype}")
+
+
+def _check_kind(name: str, tensor: Tensor, whose: str, dtype: torch.dtype, device: torch.device) -> None:
+    """Refuse another device, and another dtype but where autocast casts it."""
+    if tensor.device != device:
+        raise ValueError(f"{name} is on {tensor.device}, {whose} on {device}")
+    if tensor.dtype == dtype:
+        return
+    casts = torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
+    if not casts or torch.float64 in (tensor.dtype, dtype):  # autocast leaves float64 alone
+        raise TypeError(f"{name} is {tensor.dtype}, {whose} {dtype}")
