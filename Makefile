@@ -27,7 +27,7 @@ help:
 	@echo "make paper      begin a paper from the templates: NAME=fast_weights KEY=FW"
 	@echo "make bench      time ours against the peers"
 	@echo "make serve      show the built book at http://localhost:8000"
-	@echo "make address    set the repository's address everywhere: URL=https://github.com/<owner>/worked-papers"
+	@echo "make address    set the repository's address everywhere: URL=https://github.com/<owner>/<name>"
 	@echo "make clean      remove what was built (the environment .venv stays)"
 	@echo
 	@echo "NAMES=fast_weights limits test, notebooks and results to what belongs to that paper."

@@ -9,9 +9,9 @@ import jupytext
 import pytest
 from jupytext.compare import compare_notebooks
 
-from checkout import copy_tree, git
+from checkout import ROOT, copy_tree, git
 
-OWNERS = re.compile(r"github(?:\.com)?/([\w.-]+)/worked-papers\b")
+CONFIGURED = re.compile(r"url: https://github\.com/([\w-]+)/([\w.-]+)\n")
 
 
 def make_address(tree: Path, url: str) -> subprocess.CompletedProcess[str]:
@@ -24,8 +24,17 @@ def files(tree: Path) -> dict[str, bytes]:
     return {path.relative_to(tree).as_posix(): path.read_bytes() for path in found}
 
 
-def address_of(owner: str) -> str:
-    return f"https://github.com/{owner}/worked-papers"
+def address_of(owner: str, name: str = "worked-papers") -> str:
+    return f"https://github.com/{owner}/{name}"
+
+
+def address_in(files: dict[str, bytes]) -> tuple[str, str]:
+    """The owner and the name that the configuration of the book has."""
+    return CONFIGURED.search(files["_config.yml"].decode()).groups()
+
+
+# Another owner; another name; a name that the text of the book has elsewhere, too.
+NEW = [("some-one", "worked-papers"), ("some-one", "my.papers_2"), ("some-one", "pytorch")]
 
 
 @pytest.fixture
@@ -35,28 +44,48 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_place_gets_the_new_owner_and_nothing_else_changes(tree):
+@pytest.mark.parametrize(("owner", "name"), NEW)
+def test_every_place_gets_the_new_address_and_nothing_else_changes(tree, owner, name):
     before = files(tree)
-    (owner,) = set(OWNERS.findall(before["CITATION.cff"].decode()))
-    assert make_address(tree, address_of("some-one")).returncode == 0
+    old_owner, old_name = address_in(before)
+    assert make_address(tree, address_of(owner, name)).returncode == 0
     after = files(tree)
-    places = ["{}/worked-papers", "{}.github.io/worked-papers"]
-    for name, content in before.items():
+    places = ["github.com/{}/{}", "github/{}/{}", "{}.github.io/{}"]
+    for file, content in before.items():
         for place in places:
-            content = content.replace(place.format(owner).encode(), place.format("some-one").encode())
-        assert after[name] == content, name
+            content = content.replace(place.format(old_owner, old_name).encode(), place.format(owner, name).encode())
+        assert after[file] == content, file
+    assert address_in(after) == (owner, name)
     assert after["CITATION.cff"] != before["CITATION.cff"]
 
 
-def test_a_second_run_changes_nothing_and_the_old_address_brings_the_old_files_back(tree):
+@pytest.mark.parametrize(("owner", "name"), NEW)
+def test_a_second_run_changes_nothing_and_the_old_address_brings_the_old_files_back(tree, owner, name):
     before = files(tree)
-    (owner,) = set(OWNERS.findall(before["CITATION.cff"].decode()))
-    make_address(tree, address_of("some-one"))
+    make_address(tree, address_of(owner, name))
     once = files(tree)
-    assert "0 files" in make_address(tree, address_of("some-one")).stdout
+    assert "0 files" in make_address(tree, address_of(owner, name)).stdout
     assert files(tree) == once
-    make_address(tree, address_of(owner))
+    make_address(tree, address_of(*address_in(before)))
     assert files(tree) == before
+
+
+def test_pages_that_come_from_the_original_get_the_address_of_a_fork_again(tree):
+    make_address(tree, address_of("some-one", "papers"))
+    page = tree / "page.md"
+    page.write_text(f"{address_of('original')} {address_of('original', 'papers')} {address_of('some-one', 'papers-2')}")
+    make_address(tree, address_of("some-one", "papers"))
+    assert page.read_text() == (
+        f"{address_of('some-one', 'papers')} {address_of('original', 'papers')} {address_of('some-one', 'papers-2')}"
+    )
+
+
+def test_the_setup_cell_of_a_fork_installs_from_the_fork(tree):
+    make_address(tree, address_of("some-one", "papers"))
+    for source in (tree / "notebooks").glob("*.py"):
+        cells = jupytext.read(source, fmt="py:percent").cells
+        setup = next(cell.source for cell in cells if cell.cell_type == "code")
+        assert f'"git+{address_of("some-one", "papers")}@v' in setup
 
 
 def test_a_notebook_and_its_source_stay_in_step(tree):
@@ -67,7 +96,10 @@ def test_a_notebook_and_its_source_stay_in_step(tree):
     for source in sources:
         notebook, script = jupytext.read(source.with_suffix(".ipynb")), jupytext.read(source, fmt="py:percent")
         compare_notebooks(notebook, script, fmt="py:percent", allow_expected_differences=True)
-        assert {owner for cell in notebook.cells for owner in OWNERS.findall(cell.source)} == {"some-one"}
+        owners = re.findall(
+            r"github(?:\.com)?/([\w-]+)/worked-papers\b", "\n".join(cell.source for cell in notebook.cells)
+        )
+        assert set(owners) == {"some-one"}
 
 
 def test_the_published_site_and_the_links_of_other_hosts_follow(tree):
@@ -86,7 +118,9 @@ def test_the_published_site_and_the_links_of_other_hosts_follow(tree):
         address_of("me").removeprefix("https://"),
         address_of("me").replace("https", "http"),
         address_of("me").replace("github", "gitlab"),
-        address_of("me").replace("worked-papers", "other"),
+        address_of("me", ""),
+        address_of("me", "a paper"),
+        address_of("me", "papers."),
         address_of("me") + ".git",
         address_of("me") + "/",
         address_of("me too"),
@@ -100,5 +134,11 @@ def test_a_malformed_address_is_refused_in_one_line_and_no_file_changes(tree, ur
     run = make_address(tree, url)
     assert run.returncode != 0
     said = [line for line in run.stderr.splitlines() if not line.startswith("make")]
-    assert said == [f"URL is {url!r}, expected https://github.com/<owner>/worked-papers"]
+    assert said == [f"URL is {url!r}, expected https://github.com/<owner>/<name>"]
     assert files(tree) == before
+
+
+def test_the_workflow_that_publishes_sets_the_address_of_its_own_repository_before_it_builds():
+    steps = (ROOT / ".github" / "workflows" / "publish.yml").read_text()
+    assert "${{ github.server_url }}/${{ github.repository }}" in steps
+    assert 0 < steps.index("make address") < steps.index("make book")

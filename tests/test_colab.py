@@ -78,7 +78,8 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository of the tree as it is now, with an owner, under the tag of its version."""
     repository = copy_tree(tmp_path_factory.mktemp("release"))
     git("add", "--all", cwd=repository)
-    command = [sys.executable, repository / "scripts" / "address.py", "https://github.com/some-one/worked-papers"]
+    address = "/".join(["https://github.com", "some-one", "papers"])  # in one piece, it would be taken for ours
+    command = [sys.executable, repository / "scripts" / "address.py", address]
     subprocess.run(command, check=True, capture_output=True)
     git("add", "--all", cwd=repository)
     git("commit", "--quiet", "--no-verify", "--message", "release", cwd=repository)

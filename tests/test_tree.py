@@ -15,7 +15,7 @@ REGISTRY = re.compile(
     r"(?:pypi|anaconda|npmjs|debian)\.org|pythonhosted\.org|npmjs\.com|download\.pytorch\.org|index-url[ =]+https?:",
     re.IGNORECASE,
 )
-REPOSITORY = re.compile(r"github(?:\.com)?/([\w.-]+/worked-papers)\b")
+CONFIGURED = re.compile(r"^ *url: https://github\.com/([\w-]+/[\w.-]+)$", re.MULTILINE)
 
 
 def tracked() -> list[Path]:
@@ -65,7 +65,9 @@ def test_no_file_is_heavy():
 
 
 def test_the_address_of_the_repository_is_the_same_everywhere():
-    found = {name: set(REPOSITORY.findall(text)) for name, text in texts().items()}
+    (address,) = CONFIGURED.findall(texts()["_config.yml"])
+    repository = re.compile(rf"github(?:\.com)?/([\w.-]+/worked-papers|{re.escape(address)})(?![\w-])")
+    found = {name: set(repository.findall(text)) for name, text in texts().items()}
     found = {name: addresses for name, addresses in found.items() if addresses}
     assert {"_config.yml", "CITATION.cff"} <= found.keys()
     assert len(set.union(*found.values())) == 1, found
