@@ -1,4 +1,4 @@
-"""What several tests share: the book, built once a session, and a reader who has rows of his own."""
+"""What several tests share: the book, built once a session, and a reader with own rows."""
 
 import json
 import os
