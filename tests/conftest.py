@@ -1,4 +1,4 @@
-"""What several tests share: the book, built once; `--papers`; long tests; a reader who has rows of his own."""
+"""What several tests share: the book, built once; `--papers`; long tests; a reader with own rows."""
 
 import json
 import os
