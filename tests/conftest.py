@@ -1,17 +1,20 @@
-"""What several tests share: the book, built once; `--papers`; long tests; a reader with own rows."""
+"""What several tests share: the book, a small one, `--papers`, long tests, a reader with own rows."""
 
 import json
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from bs4 import BeautifulSoup
 from filelock import FileLock
 
 from pages import PAPERS
+from small_book import write_small_book
 from workedpapers.lab.ledger import paper_of
 
 ROOT = Path(__file__).parent.parent
@@ -48,6 +51,45 @@ def papers_of(item: pytest.Item) -> set[str]:
     return {*sorted(by_file, key=len)[-1:], *map(paper_of, names)}
 
 
+class Built(NamedTuple):
+    """A built book: the exit status, all that was said, and the folder of the pages."""
+
+    status: int
+    said: str
+    pages: Path
+
+
+def build(source: Path, output: Path, *options: str, environment: Mapping[str, str] = os.environ) -> Built:
+    """Build a book."""
+    command = [Path(sys.executable).with_name("jupyter-book"), "build", source, "-n", "--keep-going", *options]
+    run = subprocess.run(
+        [*command, "--path-output", output],
+        cwd=source,
+        env={**environment, "WORKEDPAPERS_QUIET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,  # a page that starts to train must not hold up the tests
+    )
+    said = re.sub(r"\x1b\[[\d;]*m", "", run.stdout + run.stderr)  # the builder insists on colours
+    return Built(run.returncode, said, output / "_build" / "html")
+
+
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], Built]) -> Built:
+    """What `make` builds in a folder of that name; once, also where several workers ask for it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, log = shared / name, shared / f"{name}.json"
+    with FileLock(shared / f"{name}.lock"):
+        if not log.exists():
+            folder.mkdir()
+            status, said, pages = make(folder)
+            log.write_text(json.dumps([status, said, str(pages)]))
+    status, said, pages = json.loads(log.read_text())
+    return Built(status, said, Path(pages))
+
+
 @pytest.fixture(scope="session")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a reader whose own rows say that every model of *Fast weights* errs in 33% of the cases."""
@@ -59,30 +101,25 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return others | {"WORKEDPAPERS_RESULTS": str(folder)}
 
 
-@pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory, reader: dict[str, str]) -> Path:
-    """The folder of the built pages; built once by that reader, also where several workers ask for it."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    output, log = shared / "book", shared / "book.json"
-    with FileLock(shared / "book.lock"):
-        if not log.exists():
-            command = [Path(sys.executable).with_name("jupyter-book"), "build", ".", "-W", "-n", "--keep-going"]
-            run = subprocess.run(
-                [*command, "--path-output", output],
-                cwd=ROOT,
-                env=reader | {"WORKEDPAPERS_QUIET": "1", "NO_COLOR": "1"},
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=300,  # a page that starts to train must not hold up the tests
-            )
-            log.write_text(json.dumps([run.returncode, run.stdout + run.stderr]))
-    status, said = json.loads(log.read_text())
-    assert status == 0, said
-    assert "WARNING" not in said
-    return output / "_build" / "html"
+    """The folder of the built pages; that reader builds them."""
+    built = once(tmp_path_factory, "book", lambda folder: build(ROOT, folder, "-W", environment=reader))
+    assert built.status == 0, built.said
+    assert "WARNING" not in built.said
+    return built.pages
+
+
+@pytest.fixture(scope="session")
+def small_book(tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """A small book with a paper of three pages, and warnings that are meant to be there."""
+
+    def make(folder: Path) -> Built:
+        write_small_book(folder)
+        return build(folder, folder)
+
+    built = once(tmp_path_factory, "small_book", make)
+    assert built.status == 0, built.said
+    return built
 
 
 @pytest.fixture(scope="session")

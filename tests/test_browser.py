@@ -13,6 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Locator, Page, Route, expect, sync_playwright
 
+from conftest import Built
 from test_book import CHAPTERS, tags_of
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -21,8 +22,9 @@ if CHROMIUM is None:
 
 TOC = (Path(__file__).parent.parent / "_toc.yml").read_text(encoding="utf-8")
 PAGES = [*re.findall(r"(?:root|file): (\S+)", TOC), "search"]
-# No such host exists. The test hands the browser the files of the book under its name, and nothing under any other.
-HOST = "https://book.test"
+# No such hosts exist. The tests hand the browser the files of the book and of the small one under these names, and
+# nothing under any other.
+HOST, SMALL = "https://book.test", "https://small.test"
 UNFOLD = "document.querySelectorAll('details').forEach((fold) => (fold.open = true))"
 WIDE, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
 DESKTOPS = (1280, 1366, 1400, 1920)  # the widths of window in which every tag stands beside its equation
@@ -46,14 +48,16 @@ def bare_fonts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def window(book: Path, bare_fonts: Path) -> Iterator[BrowserContext]:
-    """A browser that reaches the book and nothing else, of a reader who asked for no animations.
+def window(book: Path, small_book: Built, bare_fonts: Path) -> Iterator[BrowserContext]:
+    """A browser that reaches the two books and nothing else, of a reader who asked for no animations.
 
     What could depend on the machine is at its worst: few fonts, and scroll bars that take their room.
     """
 
     def serve(route: Route) -> None:
-        path = book / unquote(urlsplit(route.request.url).path).lstrip("/")
+        address = urlsplit(route.request.url)
+        folder = book if f"{address.scheme}://{address.netloc}" == HOST else small_book.pages
+        path = folder / unquote(address.path).lstrip("/")
         route.fulfill(path=path) if path.is_file() else route.fulfill(status=404)
 
     with sync_playwright() as playwright:
@@ -67,6 +71,7 @@ def window(book: Path, bare_fonts: Path) -> Iterator[BrowserContext]:
         context = browser.new_context(viewport=WIDE, reduced_motion="reduce", service_workers="block")
         context.route("**/*", lambda route: route.abort())
         context.route(f"{HOST}/**", serve)
+        context.route(f"{SMALL}/**", serve)
         context.route(f"{book.as_uri()}/**", lambda route: route.continue_())
         yield context
         browser.close()
@@ -79,7 +84,7 @@ def open_page(window: BrowserContext, address: str) -> Opened:
     def note(trouble: str) -> None:
         opened.troubles.append(trouble)
 
-    at_home = (f"{HOST}/", "file:", "data:", "blob:")
+    at_home = (f"{HOST}/", f"{SMALL}/", "file:", "data:", "blob:")
     opened.page.on("console", lambda message: message.type == "error" and note(message.text))
     opened.page.on("pageerror", lambda error: note(str(error)))
     opened.page.on("request", lambda request: request.url.startswith(at_home) or note(f"asked for {request.url}"))
@@ -228,16 +233,88 @@ def test_every_link_into_a_page_brings_its_target_into_sight(visit):
         assert visit(name).page.evaluate(COVERED, hashes) == [], name
 
 
-def test_a_link_from_the_ledger_lands_on_its_section(visit):
+@pytest.mark.parametrize("cell", ["first-child", "last-child"])
+def test_a_link_from_the_ledger_lands_on_its_equation_or_its_section(visit, cell):
     page, troubles = visit("book/ledger")
     with page:
-        link = page.locator("table.ledger a").last
-        heading = link.inner_text()
+        link = page.locator(f"table.ledger td:{cell} a").last
         with page.expect_navigation():
             link.click()
         settle(page)
-        assert 0 < page.get_by_role("heading", name=heading).bounding_box()["y"] < WIDE["height"] / 2
+        assert 0 < page.locator(":target").bounding_box()["y"] < WIDE["height"] / 2
         assert troubles == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("old.html", "fast_weights.html"),
+        ("old.html#end-of-fw-1", "fast_weights.html#end-of-fw-1"),
+        ("old.html#the-limit", "fast_weights_theory.html#limit"),
+        ("fast_weights.html#the-limit", "fast_weights_theory.html#limit"),
+        ("fast_weights.html#start", "fast_weights.html#start"),  # still there
+        ("fast_weights.html#unknown", "fast_weights.html#unknown"),
+    ],
+)
+def test_an_old_address_leads_to_the_new_place(window, old, new):
+    page, troubles = open_page(window, "about:blank")
+    with page:
+        page.goto(f"{SMALL}/notebooks/{old}")
+        page.wait_for_url(f"{SMALL}/notebooks/{new}")
+        page.wait_for_load_state()
+        assert page.url == f"{SMALL}/notebooks/{new}"
+        assert troubles == []
+
+
+def test_an_old_address_that_is_typed_into_an_open_page_leads_to_the_new_place(window):
+    page, troubles = open_page(window, f"{SMALL}/notebooks/fast_weights.html")
+    with page:
+        page.evaluate("location.hash = 'the-limit'")
+        page.wait_for_url(f"{SMALL}/notebooks/fast_weights_theory.html#limit")
+        assert troubles == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_link_shows_its_equation_to_pointer_and_keyboard(window, scheme):
+    page, troubles = open_page(window, f"{SMALL}/notebooks/fast_weights.html")
+    with page:
+        page.emulate_media(color_scheme=scheme)
+        card, link = page.locator("#equation-card"), page.locator("a[data-equation]")
+        link.nth(1).hover()
+        expect(link.nth(1)).to_have_attribute("aria-describedby", "equation-card")
+        expect(card).to_be_visible()
+        assert card.locator("mjx-assistive-mml").inner_text().split() == ["𝑏", "=", "2"]
+        card.hover()  # the pointer may go from the link to the card
+        page.wait_for_timeout(400)
+        expect(card).to_be_visible()
+        assert serious_violations(page, {}) == []
+        page.keyboard.press("Escape")
+        expect(card).to_have_count(0)
+        page.mouse.move(0, 0)
+        link.nth(0).focus()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Shift+Tab")
+        expect(link.nth(0)).to_be_focused()
+        expect(card).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(card).to_have_count(0)
+        expect(link.nth(0)).to_be_focused()
+        assert troubles == []
+
+
+def test_the_card_of_a_wide_equation_fits_a_phone(visit):
+    page, _ = visit(f"notebooks/{CHAPTERS[0]}")
+    page.set_viewport_size(PHONE)
+    links = page.locator("article a[data-equation]")
+    lengths = links.evaluate_all("(links) => links.map((link) => link.dataset.equation.length)")
+    links.nth(lengths.index(max(lengths))).hover()
+    card = page.locator("#equation-card")
+    expect(card).to_be_visible()
+    box, formula = card.bounding_box(), card.locator("mjx-math").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= PHONE["width"]
+    assert formula["x"] + formula["width"] <= box["x"] + box["width"]
+    page.keyboard.press("Escape")
 
 
 # What sticks out to the right can be scrolled to inside an ancestor. What starts left of the page is lost at first
@@ -290,6 +367,20 @@ def serious_violations(page: Page, options: dict[str, object]) -> list[tuple[str
     found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False} | options).response["violations"]
     grave = [violation for violation in found if violation["impact"] in ("serious", "critical")]
     return [(violation["id"], [node["target"] for node in violation["nodes"]]) for violation in grave]
+
+
+def test_the_search_finds_a_heading_by_some_of_its_words(visit):
+    headings = visit(f"notebooks/{CHAPTERS[0]}").page.locator("article h2:has(a.headerlink)")
+    heading = max((text.strip("#").strip() for text in headings.all_inner_texts()), key=len)
+    words = re.findall(r"\w+", heading)[1:4]
+    page, troubles = visit("book/index")
+    with page:
+        page.goto(f"{HOST}/search.html?q={'+'.join(reversed(words))}")
+        found = page.locator("#search-results li a").first
+        expect(found).to_contain_text(heading)
+        found.click()
+        assert heading in page.locator(":target h2").first.inner_text()
+        assert troubles == []
 
 
 @pytest.mark.parametrize(("word", "chapter"), [("Hebb", "fast_weights")])

@@ -1,4 +1,4 @@
-"""What this book asks of Sphinx: the ledger and the scoreboard, made at build time, and no script from elsewhere."""
+"""The ledger and the scoreboard, made when the book is built; a search for headings; no script from elsewhere."""
 
 import importlib
 import os
@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from cross_references import link_to
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
@@ -14,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
 import workedpapers.experiments
-from workedpapers.lab.ledger import ledger
+from workedpapers.lab.ledger import ledger, paper_of
 from workedpapers.lab.scoreboard import Claim, scoreboard_table
 
 Paragraph = str | nodes.Node
@@ -40,23 +41,36 @@ class BookDirective(SphinxDirective):
     """A directive that reads the tree of the book."""
 
     @property
-    def chapters(self) -> list[str]:
-        """The chapters of this book, as document names in the order of the table of contents."""
-        pages = [page.docname for page in self.config.external_site_map.values()]
-        return [page for page in pages if page.startswith("notebooks/") and page in self.env.found_docs]
+    def papers(self) -> dict[str, list[str]]:
+        """The papers of this book with their pages, document names, in the order of the table of contents."""
+        papers: dict[str, list[str]] = {}
+        for page in (document.docname for document in self.config.external_site_map.values()):
+            if page.startswith("notebooks/") and page in self.env.found_docs:
+                papers.setdefault(paper_of(Path(page).name), []).append(page)
+        return papers
 
-    def notebook(self, chapter: str) -> Path:
-        """The notebook of a chapter; the page is built again when it changes."""
-        path = Path(self.env.doc2path(chapter))
+    def notebook(self, page: str) -> Path:
+        """The notebook of a page; this page is built again when it changes."""
+        path = Path(self.env.doc2path(page))
         self.env.note_dependency(str(path))
         return path
 
-    def link(self, chapter: str, heading: str = "") -> nodes.reference:
-        """A link to a chapter, or to a section of it."""
-        target = self.env.app.builder.get_relative_uri(self.env.docname, chapter)
+    def link(self, page: str, text: str, heading: str = "") -> nodes.reference:
+        """A link to a page of a paper, or to a section of it."""
+        target = self.env.app.builder.get_relative_uri(self.env.docname, page)
         anchor = f"#{nodes.make_id(heading)}" if heading else ""
-        text = heading or chapter.rpartition("/")[2].replace("_", " ").capitalize()
         return nodes.reference("", text, refuri=target + anchor, internal=True)
+
+    def section(self, paper: str, *content: nodes.Node) -> nodes.section:
+        """What there is of one paper, under its name."""
+        section = nodes.section("", nodes.title("", name_of(paper)), *content, ids=[nodes.make_id(paper)])
+        self.state.document.note_implicit_target(section)
+        return section
+
+
+def name_of(paper: str) -> str:
+    """What a paper, or a kind of page, is called in the lists of the book."""
+    return paper.replace("_", " ").capitalize()
 
 
 class Ledger(BookDirective):
@@ -66,20 +80,24 @@ class Ledger(BookDirective):
 
     def run(self) -> list[nodes.Node]:
         """The directive's nodes."""
-        chapters = {Path(chapter).name: chapter for chapter in self.chapters}
         kinds = (self.options["kind"],) if "kind" in self.options else ("equation", "erratum")
-        entries = ledger([self.notebook(chapter) for chapter in self.chapters])
-        entries = [entry for entry in entries if entry.kind in kinds]
-        if not entries:
-            return [nodes.paragraph("", "None is recorded yet.")]
-        rows = (
-            (
-                (entry.tag, entry.kind),
-                (nodes.math("", entry.formula), entry.text, self.link(chapters[entry.notebook], entry.heading)),
-            )
-            for entry in entries
-        )
-        return [table(("Tag", "Formula, what is checked, and where"), rows, "ledger")]
+        shown: list[nodes.Node] = []
+        for paper, pages in self.papers.items():
+            names = {Path(page).name: page for page in pages}
+            rows = []
+            for entry in ledger([self.notebook(page) for page in pages]):
+                if entry.kind not in kinds:
+                    continue
+                kind = entry.notebook.removeprefix(paper).strip("_") or "lesson"
+                where = f"{name_of(kind)}: {entry.heading}" if len(pages) > 1 else entry.heading
+                section = self.link(names[entry.notebook], where, entry.heading)
+                tag = link_to(entry.tag, entry.tag)
+                self.set_source_info(tag)
+                rows.append(((tag, entry.kind), (nodes.math("", entry.formula), entry.text, section)))
+            if rows:
+                header = ("Tag", "Formula, what is checked, and where")
+                shown.append(self.section(paper, table(header, rows, "ledger")))
+        return shown or [nodes.paragraph("", "None is recorded yet.")]
 
 
 class Scoreboard(BookDirective):
@@ -88,23 +106,26 @@ class Scoreboard(BookDirective):
     def run(self) -> list[nodes.Node]:
         """The directive's nodes."""
         shown: list[nodes.Node] = []
-        for chapter in self.chapters:
-            claims = self.claims(Path(chapter).name)
+        for paper, pages in self.papers.items():
+            claims = self.claims(paper)
             if claims:
                 board = scoreboard_table(claims)
                 header = [column.capitalize() for column in board]
                 rows = ([[str(value)] for value in row] for row in board.itertuples(index=False))
-                shown += [_paragraph(nodes.strong("", "", self.link(chapter))), table(header, rows, "scoreboard")]
+                page = next((page for page in pages if page.endswith("_experiments")), pages[0])
+                where = self.link(page, name_of(Path(page).name.removeprefix(paper).strip("_") or "chapter"))
+                shown.append(self.section(paper, _paragraph(where), table(header, rows, "scoreboard")))
         return shown or [nodes.paragraph("", "No result is recorded yet.")]
 
-    def claims(self, chapter: str) -> Sequence[Claim]:
-        """What `workedpapers.experiments.<chapter>.scoreboard()` returns, a list of `lab.scoreboard.Claim`."""
+    def claims(self, paper: str) -> Sequence[Claim]:
+        """What `workedpapers.experiments.<paper>.scoreboard()` returns, a list of `lab.scoreboard.Claim`."""
         package = Path(workedpapers.__path__[0])
-        for path in (package / "experiments" / f"{chapter}.py", *sorted(package.glob("results/*.jsonl"))):
-            self.env.note_dependency(str(path))
-        if chapter not in {module.name for module in pkgutil.iter_modules(workedpapers.experiments.__path__)}:
+        for pattern in (f"experiments/{paper}.py", f"experiments/{paper}/*.py", "results/*.jsonl"):
+            for path in sorted(package.glob(pattern)):
+                self.env.note_dependency(str(path))
+        if paper not in {module.name for module in pkgutil.iter_modules(workedpapers.experiments.__path__)}:
             return []
-        experiments = importlib.import_module(f"workedpapers.experiments.{chapter}")
+        experiments = importlib.import_module(f"workedpapers.experiments.{paper}")
         return experiments.scoreboard() if hasattr(experiments, "scoreboard") else []
 
 
@@ -115,6 +136,12 @@ def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], d
         for script in context["script_files"]
         if "thebe" not in f"{script.filename or ''}{script.attributes.get('body') or ''}".lower()
     ]
+
+
+def search_headings(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
+    """Let the page of the search find headings."""
+    if page == "search":
+        app.add_js_file("search_headings.js", loading_method="defer")  # after Sphinx's own scripts
 
 
 def visit_citation(translator: HTML5Translator, citation: nodes.citation) -> None:
@@ -129,5 +156,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("ledger", Ledger)
     app.add_directive("scoreboard", Scoreboard)
     app.add_node(nodes.citation, override=True, html=(visit_citation, HTML5Translator.depart_citation))
+    app.connect("html-page-context", search_headings)
     app.connect("html-page-context", drop_thebe, priority=900)  # after sphinx-thebe has added its scripts
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -78,7 +78,7 @@ def fast_matrix(hidden: Tensor, decay: float, rate: float) -> Tensor:
 def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
     """What the fast matrix of `past` makes of `query`, without the matrix.
 
-    A q = rate · Σ_τ decay^(time−τ) h_τ (h_τᵀ q), eq. (FW.3) of `notebooks/fast_weights`; eq. 4 of the paper. It
+    A q = rate · Σ_τ decay^(time−τ) h_τ (h_τᵀ q), eq. (FW.4) of `notebooks/fast_weights`; eq. 4 of the paper. It
     costs 2 · time · H multiply-adds an example, against H² for the product with a matrix that is there.
 
     Args:
@@ -102,7 +102,7 @@ def attend(past: Tensor, query: Tensor, decay: float, rate: float) -> Tensor:
 class FastWeights(nn.Module):
     """A ReLU recurrent layer with a fast weight matrix A that decays and learns at every step.
 
-    One step, with N the layer norm, N₀ = N if `norm_preliminary` else the identity (eqs. (FW.1), (FW.4), (FW.5)):
+    One step, with N the layer norm, N₀ = N if `norm_preliminary` else the identity (eqs. (FW.1), (FW.6), (FW.7)):
 
         z   = weight_hh h + weight_ih x + bias
         h_0 = relu(N₀(z));  h_s = relu(N(z + A h_{s−1})),  s = 1 … inner_steps;  h = the last h_s
