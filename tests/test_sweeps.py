@@ -411,8 +411,9 @@ def test_a_last_row_without_its_line_end_counts_and_outlives_the_next_writer(fol
     assert len(folders.own.read_text().splitlines()) == 3
 
 
-def test_a_torn_last_line_is_no_row_and_the_next_writer_cuts_it(folders):
-    write(folders.own, a_row(), a_row(seed=1)[:-30])
+@pytest.mark.parametrize("length", [1, 200])
+def test_a_torn_last_line_is_no_row_and_the_next_writer_cuts_it(folders, length):
+    write(folders.own, a_row(), a_row(seed=1)[:length])
     assert missing(an_experiment(), "check")[0] == (Config(3), 1)
     sweep(an_experiment(), "check", n_jobs=1)
     rows = [json.loads(line) for line in folders.own.read_text().splitlines()]
