@@ -6,7 +6,8 @@ BIN := .venv/bin
 HTML := _build/html
 # A paper has three pages: NAME, NAME_experiments and NAME_theory.
 PAPERS := $(filter-out %_experiments %_theory,$(notdir $(basename $(wildcard notebooks/*.py))))
-PAGES := $(if $(NAMES),$(wildcard $(foreach name,$(NAMES),$(patsubst %,notebooks/$(name)%.ipynb,_experiments _theory) notebooks/$(name).ipynb)),notebooks)
+PAGES := $(NAMES) $(addsuffix _experiments,$(NAMES)) $(addsuffix _theory,$(NAMES))
+NOTEBOOKS := $(if $(NAMES),$(wildcard $(PAGES:%=notebooks/%.ipynb)),notebooks)
 BENCHMARKS := $(wildcard benchmarks/bench_*.py)
 
 export WORKEDPAPERS_QUIET := 1
@@ -50,7 +51,7 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 $(if $(NAMES),--papers "$(NAMES)")
-	$(BIN)/pytest $(PAGES) --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg -n 2 --dist loadfile
+	$(BIN)/pytest $(NOTEBOOKS) --nbval --nbval-current-env --nbval-sanitize-with notebooks/nbval_sanitize.cfg -n 2 --dist loadfile
 
 notebooks: .venv/installed
 	$(BIN)/python scripts/notebooks.py $(NAMES)

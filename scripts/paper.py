@@ -17,8 +17,8 @@ NAME = re.compile(r"[a-z][a-z0-9]*(?:_[a-z0-9]+)*")
 KEY = re.compile(r"[A-Z]{2,5}")
 RESERVED = ("_experiment", "_experiments", "_theory")
 TAG = re.compile(r"\\tag\{([A-Z]+)\.")
-# The chapters of the book come before its other pages.
-OTHER_PAGES = "  - caption: The book\n"
+DRAFTS = "  - caption: Drafts\n    chapters:\n"
+OTHER_PAGES = "  - caption: The book\n"  # after all papers
 
 
 def targets(name: str) -> dict[Path, Path]:
@@ -53,14 +53,19 @@ def write(name: str, key: str) -> list[Path]:
         path.write_text(text, encoding="utf-8")
         made.append(path)
     contents = ROOT / "_toc.yml"
+    contents.write_text(enter(name, contents.read_text(encoding="utf-8")), encoding="utf-8")
+    return made
+
+
+def enter(name: str, contents: str) -> str:
+    """The table of contents with the pages of the paper among the drafts."""
+    if DRAFTS not in contents:
+        contents = contents.replace(OTHER_PAGES, DRAFTS + OTHER_PAGES)
     entry = (
-        f"  - caption: Drafts\n    chapters:\n      - file: notebooks/{name}\n        sections:\n"
+        f"      - file: notebooks/{name}\n        sections:\n"
         f"          - file: notebooks/{name}_experiments\n          - file: notebooks/{name}_theory\n"
     )
-    contents.write_text(
-        contents.read_text(encoding="utf-8").replace(OTHER_PAGES, entry + OTHER_PAGES), encoding="utf-8"
-    )
-    return made
+    return contents.replace(DRAFTS, DRAFTS + entry)
 
 
 def run(*command: str | Path, **environment: str) -> None:

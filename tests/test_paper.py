@@ -1,13 +1,15 @@
 """`make paper` begins a paper that runs and passes its tests, and refuses what would not."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from checkout import copy_tree
+from checkout import ROOT, copy_tree
 
 NAME, KEY = "sums_that_leak_a_little", "LEAK"
 
@@ -48,6 +50,15 @@ def test_a_name_or_a_key_that_is_taken_or_malformed_is_refused_and_nothing_is_wr
     assert run.returncode == 1
     assert run.stderr.startswith(problem)
     assert contents(tree) == before
+
+
+def test_a_second_draft_stands_beside_the_first_before_the_other_pages():
+    enter = runpy.run_path(str(ROOT / "scripts" / "paper.py"))["enter"]
+    book = "parts:\n  - caption: Sample\n    chapters: []\n  - caption: The book\n    chapters: []\n"
+    contents = enter("second_draft", enter("first_draft", book))
+    parts = yaml.safe_load(contents)["parts"]
+    assert [part["caption"] for part in parts] == ["Sample", "Drafts", "The book"]
+    assert {chapter["file"] for chapter in parts[1]["chapters"]} == {"notebooks/first_draft", "notebooks/second_draft"}
 
 
 def test_a_new_paper_runs_is_in_the_book_and_passes_its_tests(tmp_path):
