@@ -3,6 +3,7 @@
 import importlib
 import os
 import pkgutil
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from cross_references import link_to
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
@@ -129,6 +131,19 @@ class Scoreboard(BookDirective):
         return experiments.scoreboard() if hasattr(experiments, "scoreboard") else []
 
 
+class FoldTitles(SphinxPostTransform):
+    """A folded cell goes by the title that Colab shows for it."""
+
+    default_priority = 198  # just before myst-nb folds the cells
+    formats = ("html",)
+
+    def run(self, **_: object) -> None:
+        """Name every fold of the page."""
+        for cell in self.document.findall(nodes.container):
+            if cell.get("hide_mode") and (title := re.match(r"# @title (.+)", cell.astext())):
+                cell["prompt_show"] = cell["prompt_hide"] = f"{title[1]} ({{type}})"
+
+
 def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
     """Leave out the scripts of sphinx-thebe, which name a foreign host and which no page of this book uses."""
     context["script_files"] = [
@@ -155,6 +170,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     os.environ["WORKEDPAPERS_SHIPPED_ONLY"] = "1"  # no row of the reader who builds the book
     app.add_directive("ledger", Ledger)
     app.add_directive("scoreboard", Scoreboard)
+    app.add_post_transform(FoldTitles)
     app.add_node(nodes.citation, override=True, html=(visit_citation, HTML5Translator.depart_citation))
     app.connect("html-page-context", search_headings)
     app.connect("html-page-context", drop_thebe, priority=900)  # after sphinx-thebe has added its scripts
