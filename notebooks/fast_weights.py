@@ -61,6 +61,7 @@ from workedpapers.lab import check, explore, figures, setup, sweep
 from workedpapers.tasks.retrieval import associative_retrieval, decode
 
 device = setup(seed=0)
+FAST, MUTED = figures.COLORS["fast"], figures.COLORS["muted"]
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "The pairs c9, k8 and j3 on a line, then the question c. From the question an arc runs back to each pair. The arc to c9 is thick, the arcs to k8 and j3 are thin. Under each pair stands its match with the question times 0.9 to the power of its age."}} tags=["hide-input"]
 # @title The idea in one picture
@@ -75,7 +76,7 @@ matches = states @ nn.functional.normalize(symbols["c"].relu(), dim=0)
 fig, ax = plt.subplots(figsize=(4.5, 2.3))
 for place, (pair, match) in enumerate(zip(stored, matches, strict=True)):
     arc = {"arrowstyle": "-", "connectionstyle": "arc3,rad=0.5"}
-    arc |= {"color": figures.COLORS["fast"], "shrinkA": 0, "shrinkB": 0}
+    arc |= {"color": FAST, "shrinkA": 0, "shrinkB": 0}
     arc |= {"linewidth": 14 * float(match) * 0.9 ** (2 - place)}
     ax.annotate("", (place, 0.14), (3.4, 0.14), arrowprops=arc)
     ax.text(place, 0, pair, ha="center", va="center", fontsize=15)
@@ -256,11 +257,9 @@ fig, ax = plt.subplots()
 ax.axvspan(1, 10, color=figures.COLORS["data"], alpha=0.25, linewidth=0)
 ax.text(1.3, 0.04, "four pairs and\na question", fontsize=9)
 for decay, style in ((0.9, "-"), (0.95, "--")):
-    ax.plot(
-        ages, decay**ages, style, color=figures.COLORS["fast"], label=f"λ = {decay}"
-    )
-    ax.plot(-1 / math.log(decay), 1 / math.e, "o", color=figures.COLORS["fast"])
-ax.axhline(1 / math.e, color=figures.COLORS["muted"], linestyle=":", linewidth=1)
+    ax.plot(ages, decay**ages, style, color=FAST, label=f"λ = {decay}")
+    ax.plot(-1 / math.log(decay), 1 / math.e, "o", color=FAST)
+ax.axhline(1 / math.e, color=MUTED, linestyle=":", linewidth=1)
 ax.set(
     xlabel="age n (steps)", ylabel="weight, newest = 1", ylim=(0, 1.02), xlim=(0, 40)
 )
@@ -518,17 +517,15 @@ def recall(query, decay, rate):
 def draw(query, decay, rate):
     scores, match, said, right = recall(query, decay, rate)
     fig, (above, below) = figures.panels(2, columns=1)
-    above.bar(stored, scores, color=figures.COLORS["fast"])
+    above.bar(stored, scores, color=FAST)
     above.set(ylim=(0, 1), ylabel="attention score", xlabel="stored pair, oldest first")
     palette = {said: figures.COLORS["wrong"], right: figures.COLORS["data"]}
     digits = [pair[1] for pair in stored]
-    below.bar(
-        digits, match, color=[palette.get(d, figures.COLORS["muted"]) for d in digits]
-    )
+    below.bar(digits, match, color=[palette.get(d, MUTED) for d in digits])
     below.set(
         ylim=(-2, 2), ylabel="match with the answer", xlabel="digit (blue: right)"
     )
-    below.axhline(0, color=figures.COLORS["muted"], linewidth=0.8)
+    below.axhline(0, color=MUTED, linewidth=0.8)
     ending = "right" if said == right else f"wrong, it was {right}"
     fig.suptitle(f"Asked for {query}, the memory says {said}: {ending}")
     return fig
@@ -585,8 +582,8 @@ binds = run["validation_error"][-1] < 40
 print("after 800 updates it", "binds" if binds else "rests on the plateau")
 
 fig, ax = plt.subplots()
-ax.plot(run["curve_updates"], run["validation_error"], color="tab:orange")
-ax.axhline(45, color="gray", linestyle=":", label="no binding: 45%")
+ax.plot(run["curve_updates"], run["validation_error"], color=FAST)
+ax.axhline(45, color=MUTED, linestyle=":", label="no binding: 45%")
 ax.set(xlabel="updates", ylabel="validation error (%)", ylim=(0, 100))
 ax.set_title("First a plateau, then a fall")
 ax.legend()
@@ -639,7 +636,7 @@ for group, model in enumerate(experiment.MODELS):
         ax.plot([x - 0.35, x + 0.35], [paper, paper], color="black", linewidth=1.6)
         ticks.append((x, size))
     ax.text(4 * group + 1, 71, experiment.NAMES[model], ha="center")
-ax.axhline(61.65, color=figures.COLORS["muted"], linestyle=":", linewidth=1)
+ax.axhline(61.65, color=MUTED, linestyle=":", linewidth=1)
 ax.set_xticks(*zip(*ticks, strict=True))
 ax.set(xlabel="units", ylabel="test error (%)", ylim=(-2, 77))
 ax.set_title("Fast weights solve it at 50 units; bars: the paper")
