@@ -167,14 +167,15 @@ check(
 )
 
 # %% [markdown]
-# The paper does not say whether the guess $h_0$ gets layer norm, and ports differ in this, too. **Six arms, 50 units, each at
-# the best of four learning rates, five seeds.** A run ends at 1% validation error or after 10,000 updates.
+# The paper does not say whether the guess $h_0$ gets layer norm, and ports differ in this, too. Six arms, 50 units, five
+# seeds; a run ends at 1% validation error or after 10,000 updates. All use the learning rate that was searched for the paper's
+# form, which favours that form.
 
 # %%
 rules = sweep(experiment.RULES, "book", device="cpu")
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six panels of validation error against updates, one a rule and a choice of layer norm on the guess, five runs each."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six panels of validation error against updates, one a rule and a choice of layer norm on the guess, five runs each. Only after with a bare guess and preliminary with a normalised one fall below one percent in all five runs; after and delayed with a normalised guess are still between 20 and 55 percent at 10,000 updates."}} tags=["hide-input"]
 # @title Figure: six arms
 def curves(ax, rows, label, color):
     """Every run of an arm: validation error against thousand updates."""
@@ -190,21 +191,23 @@ for ax, ((write, norm), rows) in zip(
     axes, rules.groupby(["write", "norm_preliminary"], sort=False), strict=True
 ):
     curves(ax, rows, None, FAST)
-    rate = f"rate {rows.learning_rate.iloc[0]:g}"
-    ax.set_title(f"{write}, {'LN on h₀' if norm else 'h₀ bare'}, {rate}", fontsize=10)
+    ax.set_title(f"{write}, {'LN on h₀' if norm else 'h₀ bare'}", fontsize=10)
 for ax in axes[4:]:
     ax.set_xlabel("thousand updates")
 for ax in axes[::2]:
     ax.set_ylabel("error (%)")
-fig.suptitle("TITLE")
+fig.suptitle("Two of six arms reach 1% in every run")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
 # @title Table
-experiment.race(rules, ["write", "norm_preliminary", "learning_rate"])
+experiment.race(rules, ["write", "norm_preliminary"])
 
 # %% [markdown]
-# RULES VERDICT
+# **Two of six arms reach 1% in all five runs: the paper's own form, *after* with a bare guess (after 1,500 to 8,000 updates),
+# and *preliminary* with a normalised one (2,250 to 4,000).** Their runs overlap: five seeds do not say which is faster. Layer norm
+# on the guess is no detail: it rescues the preliminary rule and slows down the two rules that write outputs. *Delayed* ends
+# behind *after* in every pair of runs; that it cannot see the step before may be why, and is not tested.
 
 # %% [markdown]
 # ## 2. Where does a model rest that binds nothing?
@@ -324,7 +327,11 @@ search["error"] = search["validation_error"].str[-1].round(2)
 search.pivot(index="model", columns="learning_rate", values="error")
 
 # %% [markdown]
-# TABLE VERDICT
+# **At 50 units fast weights leave the plateau first, in updates and in seconds, and end at 0.2%, the LSTM at 8%, the IRNN on the
+# plateau. The LSTM with 20 units, which fails in the paper (60.8%), learns here (11%).** Why it does is not tested: the paper gives
+# neither its learning rate nor its starting values for the LSTM. An update with fast weights takes about as long as one with
+# `torch.nn.LSTM`, whose loop runs in compiled code. The IRNN rests on the plateau whatever the rate, so the choice among its rates
+# is noise.
 
 # %% [markdown]
 # ## 4. Do the models that stay above zero bind at all?
@@ -417,28 +424,32 @@ plt.show()
 #
 # Take the inner step away and the memory is never read. What is left is a ReLU network, plain, or with layer norm on its one
 # state. Their $W$ must not start at $0.05\,I$, which was made for fast weights: start and learning rate of both are searched
-# together (four starts, four rates, seed 100), as is fair to a baseline.
+# together (four starts, four rates, seed 100), as is fair to a baseline. The plain one gets 10,000 updates, the others 20,000.
 
 # %%
 without = sweep(experiment.WITHOUT_MEMORY, "book", device="cpu")
-paper_rule = sweep(experiment.RULES, "book", device="cpu").query(
-    "write == 'after' and not norm_preliminary"
-)
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "MEMORY ALT"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three panels of validation error against updates, five runs each. With fast memory all runs fall below one percent within 20,000 updates. The plain ReLU network stays on the dotted plateau. With layer norm and no memory all runs leave the plateau late; after 20,000 updates three are near 20 percent and two near 53."}} tags=["hide-input"]
 # @title Figure: with and without memory
 fig, axes = figures.panels(3, columns=3, sharey=True)
+normed = without.norm_preliminary
 arms = {
-    "fast memory": paper_rule,
-    "plain ReLU": without[~without.norm_preliminary],
-    "ReLU + layer norm": without[without.norm_preliminary],
+    "fast memory": table[(table.model == "fast_weights") & (table.hidden_size == 50)],
+    "no memory, plain": without[~normed],
+    "no memory, layer norm": without[normed],
 }
 for ax, (name, rows) in zip(axes, arms.items(), strict=True):
     curves(ax, rows, None, FAST if name == "fast memory" else PLAIN)
-    ax.set(title=name, xlabel="thousand updates")
+    ax.set(title=name, xlabel="thousand updates", xlim=(0, 21))
 axes[0].set(ylabel="validation error (%)")
-fig.suptitle("MEMORY TITLE")
+fig.suptitle("Without memory, layer norm still binds: late, and not in every run")
 plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: final errors, with true and with redrawn queries
+without[
+    ["norm_preliminary", "seed", "updates_done", "test_error", "redrawn_error"]
+].round(1)
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
 # @title The search without memory: final validation error in percent
@@ -451,7 +462,14 @@ search.pivot(
 )
 
 # %% [markdown]
-# MEMORY VERDICT
+# **The memory is what makes it early, but it is not all there is. The plain network binds nothing (61.5 to 62.1%, the same with
+# redrawn queries). With layer norm and a start of $0.5\,I$ it binds without any memory: after 20,000 updates three runs are at 19
+# to 25%, two at 51 and 55%, and redrawing the queries costs all of them at least nine points. With the memory every run is below
+# 1% by then.**
+#
+# The start decides about the network with layer norm: from $0.05\,I$, which suits fast weights, its best rate leaves it above the
+# plateau (63%), from $0.5\,I$ at 26% (seed 100, 10,000 updates). A comparison that gives it the start of fast weights finds, wrongly,
+# that it cannot bind. The arm with memory keeps the paper's start.
 
 # %% [markdown]
 # ## 7. Is one inner step enough?
@@ -460,27 +478,32 @@ search.pivot(
 # and three inner steps, 10,000 updates at most, three seeds (five for one step).
 
 # %%
-steps = sweep(experiment.INNER_STEPS, "book", device="cpu")
+more_steps = sweep(experiment.INNER_STEPS, "book", device="cpu")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "INNER ALT"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of validation error against updates for one, two and three inner steps. Left, after: runs with one step fall below one percent, runs with two and three are still between 54 and 62 percent at 10,000 updates. Right, preliminary: one step falls below one percent within 4,000 updates, two and three fall later."}} tags=["hide-input"]
 # @title Figure: inner steps
+one_step = rules[(rules.write == "after") ^ rules.norm_preliminary]  # the two best arms
+one_step = one_step[one_step.write != "delayed"]
+steps = pd.concat([one_step, more_steps])
 fig, axes = figures.panels(2, sharey=True)
 shades = {1: FAST, 2: figures.COLORS["peer"], 3: figures.COLORS["learned"]}
 for ax, (write, rows) in zip(axes, steps.groupby("write", sort=False), strict=True):
     for count, color in shades.items():
         curves(ax, rows[rows.inner_steps == count], f"S = {count}", color)
-    ax.set(title=f"{write}", xlabel="thousand updates")
+    ax.set(title=write, xlabel="thousand updates")
 axes[0].set(ylabel="validation error (%)")
 axes[1].legend(loc="upper right")
-fig.suptitle("INNER TITLE")
+fig.suptitle("One read learns sooner than two or three")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
 # @title Table
-experiment.race(steps, ["write", "inner_steps", "learning_rate"])
+experiment.race(steps, ["write", "inner_steps"])
 
 # %% [markdown]
-# INNER VERDICT
+# **One read is enough, and learns sooner than two or three, for either rule, at the rate that was searched for one read.** The
+# paper reports that more reads behave alike. That may be so at the end of its longer runs, or with a rate of their own; neither is
+# tested here.
 
 # %% [markdown]
 # ## 8. How many pairs do 50 units learn within 10,000 updates?
@@ -489,10 +512,12 @@ experiment.race(steps, ["write", "inner_steps", "learning_rate"])
 # pairs). This measures how fast it learns, not what it could hold.
 
 # %%
-more = sweep(experiment.PAIRS, "book", device="cpu")
+other_pairs = sweep(experiment.PAIRS, "book", device="cpu")
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error at the end of each run for two, four and eight pairs, beside the plateau of each. At two and four pairs all runs are below one percent; at eight, one run is near 3 percent and two near 30, under a plateau of 70."}} tags=["hide-input"]
 # @title Figure: pairs
+four = rules[(rules.write == "after") & ~rules.norm_preliminary]
+more = pd.concat([other_pairs, four])
 fig, ax = plt.subplots()
 for place, (pairs, runs) in enumerate(more.groupby("pairs")):
     figures.dots(ax, place, runs.test_error, FAST)
@@ -513,9 +538,39 @@ plt.show()
 # The verdict compares what the two models do: solve the task (error below 5%), rest on the plateau (above 55%), or neither. The
 # paper's table has one more row, an LSTM with an associative memory, which is not rebuilt here.
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Scoreboard
-scoreboard_table(experiment.scoreboard())
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "SCORE ALT"}} tags=["hide-input"]
+# @title Figure: the scoreboard
+claims = experiment.scoreboard()
+fig, ax = plt.subplots(figsize=(4.5, 3.6))
+shades = {
+    "holds": figures.COLORS["learned"],
+    "not reached": figures.COLORS["wrong"],
+    "fails": FAST,
+}
+for place, claim in enumerate(claims):
+    ax.plot(
+        claim.runs,
+        [place] * len(claim.runs),
+        "o",
+        color=shades[claim.verdict],
+        markersize=4,
+    )
+    ax.plot(
+        [claim.paper] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1.6
+    )
+    ax.text(
+        88, place, claim.verdict, ha="right", va="center", color=shades[claim.verdict]
+    )
+ax.axvline(PLATEAU, color="black", linestyle=":", linewidth=1)
+ax.set_yticks(range(len(claims)), [claim.claim.partition(":")[0] for claim in claims])
+ax.set(xlabel="test error (%), bars: the paper", xlim=(-2, 90))
+ax.invert_yaxis()
+ax.set_title("SCORE TITLE")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: the scoreboard
+scoreboard_table(claims)
 
 # %% [markdown]
 # Not run here: the paper's other tasks (glimpses of digits, faces, Catch).

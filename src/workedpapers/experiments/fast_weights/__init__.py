@@ -9,13 +9,14 @@ from typing import Any
 from workedpapers.lab import Experiment
 
 from .cost import COST, SPEED
-from .questions import INNER_STEPS, PAIRS, RULES, WITHOUT_MEMORY_SEARCH, race
+from .questions import INNER_STEPS, PAIRS, RULES, WITHOUT_MEMORY, WITHOUT_MEMORY_SEARCH, race
 from .retrieval import MODELS, NAMES, SIZES, Retrieval, RetrievalNetwork, evaluate, experiment, train
-from .table import LEARNING_RATES, LONG_SEARCH, PAPER_ERRORS, SEARCH, TABLE, TABLE_WIDE, scoreboard
+from .table import LEARNING_RATES, LONG, LONG_RATES, LONG_SEARCH, PAPER_ERRORS, SEARCH, TABLE, TABLE_WIDE, scoreboard
 
 __all__ = [
     "EXPERIMENTS",
     "LEARNING_RATES",
+    "LONG_RATES",
     "MODELS",
     "NAMES",
     "PAPER_ERRORS",
@@ -46,8 +47,10 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "table": TABLE,
     "table_wide": TABLE_WIDE,
     "long_search": LONG_SEARCH,
+    "long": LONG,
     "rules": RULES,
     "without_memory_search": WITHOUT_MEMORY_SEARCH,
+    "without_memory": WITHOUT_MEMORY,
     "inner_steps": INNER_STEPS,
     "pairs": PAIRS,
     "cost": COST,
