@@ -262,7 +262,7 @@ print(
     f"four pairs: error {100 * (1 - float(no_binding_accuracy(4))):.2f}%, {no_binding_nats(4):.3f} nats"
 )
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Error of a model that binds nothing against the number of pairs, rising from 45 percent at two pairs to 76 at sixteen. The paper's four failing models, drawn at four pairs with two standard errors, lie on the curve or a little below it, far from the errors at three or six pairs."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Error of a model that binds nothing against the number of pairs, rising from 45 percent at two pairs to 73 at ten. The paper's four failing models, drawn at four pairs with two standard errors, lie on the curve or a little below it, far from the errors at three or six pairs."}} tags=["hide-input"]
 # @title Figure: the plateau
 pairs = range(2, 11)
 plateau = [100 * (1 - float(no_binding_accuracy(K))) for K in pairs]
@@ -272,6 +272,9 @@ failing = [
     for error in errors
     if error > 55
 ]
+failing += [
+    60.13
+]  # the paper's LSTM with an associative memory, which is not rebuilt here
 noise = 200 * (0.6 * 0.4 / 20_000) ** 0.5  # two standard errors on 20,000 test strings
 fig, ax = plt.subplots()
 ax.plot(pairs, plateau, "o-", color=PLAIN, label="binds nothing, (FW.14)")
@@ -429,20 +432,17 @@ plt.show()
 # %%
 without = sweep(experiment.WITHOUT_MEMORY, "book", device="cpu")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three panels of validation error against updates, five runs each. With fast memory all runs fall below one percent within 20,000 updates. The plain ReLU network stays on the dotted plateau. With layer norm and no memory all runs leave the plateau late; after 20,000 updates three are near 20 percent and two near 53."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Validation error against updates, five runs an arm. With fast memory all runs fall below one percent within 20,000 updates. The plain ReLU network stays on the dotted plateau. With layer norm and no memory all runs leave the plateau late; after 20,000 updates three are near 20 percent and two near 53."}} tags=["hide-input"]
 # @title Figure: with and without memory
-fig, axes = figures.panels(3, columns=3, sharey=True)
 normed = without.norm_preliminary
-arms = {
-    "fast memory": table[(table.model == "fast_weights") & (table.hidden_size == 50)],
-    "no memory, plain": without[~normed],
-    "no memory, layer norm": without[normed],
-}
-for ax, (name, rows) in zip(axes, arms.items(), strict=True):
-    curves(ax, rows, None, FAST if name == "fast memory" else PLAIN)
-    ax.set(title=name, xlabel="thousand updates", xlim=(0, 21))
-axes[0].set(ylabel="validation error (%)")
-fig.suptitle("Without memory, layer norm still binds: late, and not in every run")
+fast = table[(table.model == "fast_weights") & (table.hidden_size == 50)]
+fig, ax = plt.subplots()
+curves(ax, without[~normed], "no memory, plain", PLAIN)
+curves(ax, without[normed], "no memory, layer norm", figures.COLORS["learned"])
+curves(ax, fast, "fast memory", FAST)
+ax.set(xlim=(0, 20.7), xlabel="thousand updates", ylabel="validation error (%)")
+ax.legend(loc="upper right")
+ax.set_title("Without memory, layer norm binds: late, and in part")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -467,8 +467,8 @@ search.pivot(
 # to 25%, two at 51 and 55%, and redrawing the queries costs all of them at least nine points. With the memory every run is below
 # 1% by then.**
 #
-# The start decides about the network with layer norm: from $0.05\,I$, which suits fast weights, its best rate leaves it above the
-# plateau (63%), from $0.5\,I$ at 26% (seed 100, 10,000 updates). A comparison that gives it the start of fast weights finds, wrongly,
+# The start decides about the network with layer norm: from $0.05\,I$, which suits fast weights, its best rate leaves it no better
+# than the plateau (62.5%), from $0.5\,I$ at 26% (seed 100, 10,000 updates). A comparison that gives it the start of fast weights finds, wrongly,
 # that it cannot bind. The arm with memory keeps the paper's start.
 
 # %% [markdown]

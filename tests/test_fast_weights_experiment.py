@@ -8,28 +8,84 @@ import torch
 
 from workedpapers.experiments.fast_weights import (
     LEARNING_RATES,
+    LONG_RATES,
+    LONG_SEARCH,
     MODELS,
     SEARCH,
+    WITHOUT_MEMORY,
+    WITHOUT_MEMORY_SEARCH,
     Retrieval,
     RetrievalNetwork,
-    _claim,
     evaluate,
     race,
     scoreboard,
     train,
 )
-from workedpapers.lab import missing, sweep
-from workedpapers.tasks.retrieval import Strings
+from workedpapers.experiments.fast_weights.retrieval import _fresh
+from workedpapers.experiments.fast_weights.table import _claim
+from workedpapers.lab import Experiment, missing, sweep
+from workedpapers.tasks.retrieval import Strings, associative_retrieval
 
 CPU = torch.device("cpu")
 
 
-def test_the_learning_rates_are_what_the_search_chose():
-    assert missing(SEARCH, "book") == []  # a test trains none of these
-    rows = sweep(SEARCH, "book", n_jobs=1)
+def best(search: Experiment, arms: list[str], chosen: list[str]) -> dict:
+    """What a search chose for each arm: the lowest validation error at the end."""
+    assert missing(search, "book") == []  # a test trains none of these
+    rows = sweep(search, "book", n_jobs=1)
     rows["final"] = rows["validation_error"].str[-1]
-    best = rows.loc[rows.groupby("model")["final"].idxmin()].set_index("model")["learning_rate"]
-    assert best.to_dict() == LEARNING_RATES
+    winners = rows.loc[rows.groupby(arms)["final"].idxmin()].set_index(arms)[chosen]
+    return winners[chosen[0]].to_dict() if len(chosen) == 1 else winners.to_dict("index")
+
+
+def test_the_learning_rates_are_what_the_search_chose():
+    assert best(SEARCH, ["model"], ["learning_rate"]) == LEARNING_RATES
+
+
+def test_the_rates_of_the_longer_runs_are_what_their_search_chose():
+    assert best(LONG_SEARCH, ["model", "hidden_size", "falling"], ["learning_rate"]) == LONG_RATES
+
+
+def test_the_networks_without_memory_start_as_their_search_chose():
+    found = best(WITHOUT_MEMORY_SEARCH, ["norm_preliminary"], ["recurrent_scale", "learning_rate"])
+    for config in WITHOUT_MEMORY.configs("book"):
+        assert config.inner_steps == 0
+        assert found[config.norm_preliminary] == {
+            "recurrent_scale": config.recurrent_scale,
+            "learning_rate": config.learning_rate,
+        }
+
+
+def test_a_falling_rate_ends_at_zero_and_a_constant_one_stays(monkeypatch):
+    rates = []
+    step = torch.optim.Adam.step
+
+    def spy(optimizer, *args, **kwargs):
+        rates.append(optimizer.param_groups[0]["lr"])
+        return step(optimizer, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    small = Retrieval(pairs=1, hidden_size=4, updates=4, evaluate_every=4, learning_rate=8e-3)
+    train(small, 0, CPU)
+    train(dataclasses.replace(small, falling=True), 0, CPU)
+    assert rates == pytest.approx([8e-3] * 4 + [8e-3, 6e-3, 4e-3, 2e-3])
+
+
+def test_fresh_strings_are_other_strings_in_every_batch():
+    stream = _fresh(4, 0, CPU)
+    first, second = next(stream), next(stream)
+    assert first.tokens.shape == (128, 11)
+    assert not torch.equal(first.tokens, second.tokens)
+    assert torch.equal(first.tokens, next(_fresh(4, 0, CPU)).tokens)
+    seen = {tuple(row) for row in associative_retrieval(4, "train").tokens.tolist()}
+    assert not seen & {tuple(row) for row in first.tokens.tolist()}
+
+
+@pytest.mark.parametrize("model", ["irnn", "fast_weights"])
+def test_the_start_of_the_recurrent_matrix_can_be_set(model):
+    network = RetrievalNetwork(Retrieval(model=model, hidden_size=8, recurrent_scale=0.25))
+    (matrix,) = [value for name, value in network.recurrent.named_parameters() if "weight_hh" in name]
+    assert torch.equal(matrix, 0.25 * torch.eye(8))
 
 
 @pytest.mark.parametrize("model", MODELS)
