@@ -253,8 +253,9 @@ def test_an_experiment_that_cannot_be_tabled_is_refused():
 
 
 def test_rows_of_the_package_are_read_and_own_rows_replace_them_in_the_open(folders, capsys):
-    write(folders.package, a_row(metrics={"loss": 1.0}), a_row(seed=1, metrics={"loss": 2.0}))
-    write(folders.own, a_row(metrics={"loss": 3.0}), a_row(scale="book"), a_row(seed=5))
+    others = (a_row(scale="book"), a_row(seed=5))
+    write(folders.package, a_row(metrics={"loss": 1.0}), a_row(seed=1, metrics={"loss": 2.0}), *others)
+    write(folders.own, a_row(metrics={"loss": 3.0}), *others)
     frame = sweep(an_experiment(never, configs=[Config(3)]), "check")
     assert [*zip(frame.seed, frame.loss, strict=True)] == [(1, 2.0), (0, 3.0)]
     assert capsys.readouterr().out == "tiny (check): 1 of your rows replaces the book's\n"
