@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 
 import workedpapers.experiments
+from workedpapers.lab.ledger import paper_of
 
 ROOT = Path(__file__).parent.parent
 CHAPTERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
@@ -51,6 +52,12 @@ def test_every_tagged_equation_stands_alone_in_the_page(pages, chapter):
         (block,) = [block for block in blocks if rf"\tag{{{tag}}}" in block]
         # MathJax refuses \tag in these.
         assert not re.search(r"\\begin\{(split|aligned)", block), block
+
+
+@pytest.mark.parametrize("paper", sorted({paper_of(chapter) for chapter in CHAPTERS}))
+def test_every_paper_has_something_to_explore(pages, paper):
+    own = [pages[f"notebooks/{chapter}.html"] for chapter in CHAPTERS if paper_of(chapter) == paper]
+    assert any(page.select("[data-explorable]") for page in own)
 
 
 def test_the_ledger_lists_every_tag_once(pages):

@@ -4,7 +4,6 @@
   const card = document.createElement("div");
   card.id = "equation-card";
   card.className = "mathjax_process";
-  card.setAttribute("role", "tooltip");
   let shown = null; // the link whose equation the card shows, or is about to show
   let timer;
 
