@@ -558,7 +558,7 @@ explore(
 # %% [markdown]
 # ## 7. It works
 #
-# **Asked for a digit, the trained network attends to the step that brought it. It learns this sooner than an LSTM.**
+# **The question attends to the steps around the pair that it asks for. The network learns this sooner than an LSTM.**
 #
 # The paper's task, associative retrieval: letter-digit pairs (letters all different), two question marks, one of the letters
 # again; answer with its digit. One symbol is read a step, so a letter and its digit arrive one after the other. The network
@@ -586,12 +586,12 @@ class Retriever(nn.Module):
         return self.head(self.layer(self.embed(tokens))[:, -1])
 
 
-# %% mystnb={"image": {"alt": "Validation error of the live run against updates. It stays near 45 percent, the dotted level of a model that binds nothing, and then falls to below 20 percent at 800 updates."}} tags=["nbval-ignore-output"]
+# %% mystnb={"image": {"alt": "Validation error of the live run against updates. It stays near 45 percent, the dotted level of a model that binds nothing, and then falls to below 10 percent at 1,000 updates."}} tags=["nbval-ignore-output"]
 torch.manual_seed(0)
 model = Retriever(MyFastWeights(100, 50, decay=0.9), 50).to(device)
 optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 batches, errors = associative_stream(pairs=2, batch_size=128), []
-for update in progress(range(1, 801)):
+for update in progress(range(1, 1001)):
     tokens, targets = (part.to(device) for part in next(batches))
     loss = nn.functional.cross_entropy(model(tokens), targets)
     optimizer.zero_grad()
@@ -603,7 +603,7 @@ for update in progress(range(1, 801)):
         errors.append(100 * float((said != strings.targets).double().mean()))
 print("it binds" if errors[-1] < 40 else "it rests on the plateau")
 
-plt.plot(range(50, 801, 50), errors, color=FAST)
+plt.plot(range(50, 1001, 50), errors, color=FAST)
 plt.axhline(45, color=MUTED, linestyle=":", label="no binding: 45%")
 plt.gca().set(xlabel="updates", ylabel="validation error (%)", ylim=(0, 100))
 plt.title("First a plateau, then a fall")
@@ -625,37 +625,35 @@ plt.show()
 #
 # </details>
 #
-# What has it learned? Here are the scores of (FW.4) at the last step, the question, on each of the steps before it:
+# What has it learned? Here are the scores of (FW.4) at the last step, the question, on each step before it: the mean over the
+# 2,000 strings, once where the first pair is asked for and once where the second is.
 
-
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Attention scores of the last step on the steps before it, for two strings. Each panel shows one bar a symbol; the bar of the digit that answers the question is the tallest or among the tallest."}} tags=["hide-input", "nbval-ignore-output"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean attention score of the question on the six steps before it. Where the first pair is asked for, its letter, its digit and the next letter get high scores and the question marks low ones. Where the second pair is asked for, the scores of the first three steps are low and those of the second digit and the question marks are higher."}} tags=["hide-input", "nbval-ignore-output"]
 # @title What the question attends to
-def last_scores(tokens):
-    """η λ^age · (h(τ) · guess) of the last step, one value an earlier step."""
-    layer, x = model.layer, model.embed(tokens[None].to(device))
-    past = layer(x)[0]
-    guess = torch.relu(past[-2] @ layer.W.T + layer.C(x[0, -1]))
-    ages = torch.arange(len(past) - 2, -1, -1, device=past.device)
-    return layer.rate * layer.decay**ages * (past[:-1] @ guess)
-
-
-fig, axes = figures.panels(2, columns=1)
-for ax, number in zip(axes, (0, 1), strict=True):
-    tokens, target = strings.tokens[number], int(strings.targets[number])
-    with torch.no_grad():
-        scores, said = (
-            last_scores(tokens).cpu(),
-            int(model(tokens[None].to(device)).argmax()),
-        )
-    text = decode(tokens[None])[0]
-    asked = text.index(text[-1]) + 1  # where the digit of the asked letter stands
-    shades = [FAST if place == asked else MUTED for place in range(len(scores))]
-    ax.bar(range(len(scores)), scores, color=shades)
-    ax.set_xticks(range(len(scores)), list(text[:-1]))
-    ax.set(ylabel="score")
-    ax.set_title(f"{text} → {said} (right: {target})")
-fig.suptitle("Orange: the step that brought the answer")
+with torch.no_grad():
+    x = model.embed(strings.tokens.to(device))
+    past = model.layer(x)
+    z = past[:, -2] @ model.layer.W.T + model.layer.C(x[:, -1])
+    matches = (past[:, :-1] * torch.relu(z)[:, None]).sum(2).cpu()
+scores = model.layer.rate * model.layer.decay ** torch.arange(5, -1, -1) * matches
+first = strings.tokens[:, -1] == strings.tokens[:, 0]
+fig, ax = plt.subplots()
+arms = {"first": (first, FAST, -0.2), "second": (~first, figures.COLORS["data"], 0.2)}
+for name, (chosen, color, shift) in arms.items():
+    places = torch.arange(6) + shift
+    ax.bar(
+        places, scores[chosen].mean(0), 0.4, color=color, label=f"{name} pair asked for"
+    )
+ax.set_xticks(range(6), ["letter 1", "digit 1", "letter 2", "digit 2", "?", "?"])
+ax.tick_params(axis="x", labelsize=9)
+ax.set(ylabel="mean score", xlabel="step that the question attends to")
+ax.set_title("The question attends to the steps around its pair")
+ax.legend()
 plt.show()
+
+# %% [markdown]
+# Not one step lights up, as in the first picture, but a neighbourhood. (Perhaps since each state still holds some of the one
+# before; that is not tested.)
 
 # %% [markdown]
 # Why did the curve rest at 45% first? Suppose the network remembers *which digits occurred*, but binds them to nothing. Its
@@ -750,8 +748,9 @@ plt.show()
 # [gated form](https://arxiv.org/abs/2412.06464) adds a decay like $\lambda$, computed from the data.
 
 # %%
-M = lam * torch.outer(h[0], h[0])  # something lies there already
-key, old, new = torch.rand(3, H, dtype=torch.float64)
+generator = torch.Generator().manual_seed(1)
+key, old, new = torch.rand(3, H, generator=generator, dtype=torch.float64)
+M = torch.eye(H, dtype=torch.float64)  # something lies there already
 for value in (old, new):
     M = M + torch.outer(value - M @ key, key) / (key @ key)
 error = (M @ key - new).norm() / new.norm()
@@ -765,7 +764,7 @@ check("FW.10", M @ key, new, "after two delta writes the key returns the newer v
 # <details><summary>What happens</summary>
 #
 # ```text
-# off by HEBB%
+# off by 172%
 # AssertionError: FW.10: left and right are not equal …
 # ```
 #
