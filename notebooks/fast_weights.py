@@ -205,9 +205,10 @@ H, T = 5, 7
 lam, eta = 0.9, 0.5
 h = torch.rand(T, H, dtype=torch.float64)  # h[t - 1] is h(t)
 
-A = torch.zeros(H, H, dtype=torch.float64)
+A, matrices = torch.zeros(H, H, dtype=torch.float64), []
 for t in range(1, T + 1):
     A = lam * A + eta * torch.outer(h[t - 1], h[t - 1])
+    matrices.append(A)  # matrices[t - 1] is A(t)
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Check of (FW.1), entry by entry
@@ -227,15 +228,20 @@ check("FW.1", A, by_entry, "the rule as matrices = the rule entry by entry")
 # *Proof.* At $t=0$ both sides are zero. If it holds at $t-1$, the factor $\lambda$ in (FW.1) turns every
 # $\lambda^{t-1-\tau}$ into $\lambda^{t-\tau}$, and the new term is $\tau=t$ with $\lambda^0=1$. $\blacksquare$
 
+
 # %%
-total = eta * sum(
-    lam ** (T - tau) * torch.outer(h[tau - 1], h[tau - 1]) for tau in range(1, T + 1)
-)
-check("FW.2", A, total, "seven steps of the rule = the weighted sum")
+def as_sum(t):
+    past = range(1, t + 1)
+    terms = (lam ** (t - tau) * torch.outer(h[tau - 1], h[tau - 1]) for tau in past)
+    return eta * sum(terms)
+
+
+sums = torch.stack([as_sum(t) for t in range(1, T + 1)])
+check("FW.2", torch.stack(matrices), sums, "the rule = the sum, at every step")
 
 # %% [markdown]
 # How far back does that reach? A vector that is $n$ steps old has the weight $\eta\lambda^n$, which falls to $1/e$ of
-# its start after $N$ steps, the *horizon*:
+# its start after $N$ steps, the *horizon* ($0<\lambda<1$):
 #
 # $$ \lambda^n = e^{-n/N}, \qquad N=\frac{-1}{\ln\lambda} \tag{FW.3} $$
 
@@ -294,12 +300,15 @@ plt.show()
 
 # %%
 q = torch.rand(H, dtype=torch.float64)
-scores = [eta * lam ** (T - tau) * (h[tau - 1] @ q) for tau in range(1, T + 1)]
-read = sum(score * h_tau for score, h_tau in zip(scores, h, strict=True))
-check("FW.4", A @ q, read, "reading the fast matrix = attending to the past")
+for t in (4, T):
+    scores = [eta * lam ** (t - tau) * (h[tau - 1] @ q) for tau in range(1, t + 1)]
+    read = sum(score * h_tau for score, h_tau in zip(scores, h[:t], strict=True))
+    check(
+        "FW.4", matrices[t - 1] @ q, read, f"t = {t}: reading = attending to the past"
+    )
 
 # %% [markdown]
-# **Change it.** In the cell above, write `lam ** (T + 1 - tau)` for `lam ** (T - tau)`: all of the past one step older.
+# **Change it.** In the cell above, write `lam ** (t + 1 - tau)` for `lam ** (t - tau)`: all of the past one step older.
 #
 # <details><summary>What happens</summary>
 #
@@ -321,13 +330,13 @@ check("FW.4", A @ q, read, "reading the fast matrix = attending to the past")
 # section 1, and else it is as loud as the overlaps. What comes back is blurred. Who cleans it up?
 
 # %%
-p = 3
-memory = eta * lam ** (T - p) * h[p - 1].norm() ** 2 * h[p - 1]
-others = [tau for tau in range(1, T + 1) if tau != p]
-interference = sum(
-    eta * lam ** (T - tau) * (h[tau - 1] @ h[p - 1]) * h[tau - 1] for tau in others
-)
-check("FW.5", A @ h[p - 1], memory + interference, "a read = memory + interference")
+for p in (1, 3, T):
+    memory = eta * lam ** (T - p) * h[p - 1].norm() ** 2 * h[p - 1]
+    others = [tau for tau in range(1, T + 1) if tau != p]
+    interference = eta * sum(
+        lam ** (T - tau) * (h[tau - 1] @ h[p - 1]) * h[tau - 1] for tau in others
+    )
+    check("FW.5", A @ h[p - 1], memory + interference, f"read {p} = memory + the rest")
 
 # %% [markdown]
 # ## 4. One step of the network
@@ -423,8 +432,9 @@ check("FW.7", by_hand, by_layer, "an explicit matrix = the layer")
 
 cell = nn.RNNCell(4, H, nonlinearity="relu").double()
 cell.load_state_dict({"weight_ih": C, "weight_hh": W, "bias_ih": b, "bias_hh": 0 * b})
-h_0 = torch.relu(W @ outputs[-2] + C @ x[-1] + b)
-check("FW.6", h_0, cell(x[-1], outputs[-2]).detach(), "the guess = torch's ReLU cell")
+before = torch.stack([0 * q, *outputs[:-1]])  # h(0) = 0
+h_0 = torch.relu(before @ W.T + x @ C.T + b)  # of every step
+check("FW.6", h_0, cell(x, before).detach(), "the guesses = torch's ReLU cell")
 
 # %% [markdown]
 # ## 5. The whole layer
@@ -671,9 +681,9 @@ def most_frequent(pairs):
     )
 
 
-check(
-    "FW.9", 1 / 10 * 1 + 9 / 10 * 1 / 2, most_frequent(2), "formula = all hundred cases"
-)
+formula = 1 / 10 * 1 + 9 / 10 * 1 / 2
+check("FW.9", formula, most_frequent(2), "formula = all hundred cases")
+check("FW.9", formula, 0.55, "which is 55%")
 print(f"four pairs: a model that binds nothing errs on {1 - most_frequent(4):.2%}")
 
 # %% [markdown]
@@ -738,7 +748,7 @@ plt.show()
 # **The rule adds; it cannot replace. One subtraction mends that, and leads to today's linear transformers.**
 #
 # Write the same association twice and the matrix answers $1+\lambda$ times as loudly. Write another value under the same
-# key and it answers with a blend. The *delta rule* reads first and writes the error only. For a key $k$ and a value $v$,
+# key and it answers with a blend. The *delta rule* reads first and writes the error only. For a key $k\ne0$ and a value $v$,
 #
 # $$ A' = A + \frac{(v-Ak)\,k^\top}{k^\top k} \quad\Longrightarrow\quad A'k = v \tag{FW.10} $$
 #
@@ -818,14 +828,17 @@ def check_exercise_1(steps_until_lost):
             assert said == steps, (
                 f"decay {decay}, lost {lost}: {said}, expected {steps}"
             )
+    for decay, lost, steps in ((0.8, 0.36, 2), (0.9, 0.271, 3)):
+        said = steps_until_lost(lost, decay)
+        assert said == steps, f"rounding: {decay}, {lost} gives {said}, not {steps}"
     print("right")
 
 
 # %% [markdown]
 # <details><summary>Solution 1</summary>
 #
-# The weight left is $\lambda^n$, so $n\ge\ln(1-\text{lost})/\ln\lambda$. Subtract a little before rounding up, since
-# $\ln0.5/\ln0.5$ may come out a hair above one.
+# The weight left is $\lambda^n$, so $n\ge\ln(1-\text{lost})/\ln\lambda$. Subtract a little before rounding up:
+# $\ln0.64/\ln0.8$ comes out a hair above two.
 #
 # ```python
 # def steps_until_lost(lost, decay):
@@ -853,14 +866,14 @@ def check_exercise_2(gated_delta):
         torch.randn(*shape, generator=generator, dtype=torch.float64)
         for shape in ((5, 5), (5,), (5,))
     )
-    other = torch.linalg.svd(key[None])[2][1]  # orthogonal to the key
+    others = torch.linalg.svd(key[None])[2][1:].mT  # orthogonal to the key
     for decay, beta in ((1.0, 1.0), (0.9, 1.0), (0.8, 0.3), (0.7, 0.0)):
-        new = gated_delta(A, key, value, decay, beta)
+        new = gated_delta(A.clone(), key, value, decay, beta)
         expected = (1 - beta) * decay * (A @ key) + beta * value
         assert torch.allclose(new @ key, expected), (
             f"decay {decay}, beta {beta}: wrong read of key"
         )
-        assert torch.allclose(new @ other, decay * A @ other), (
+        assert torch.allclose(new @ others, decay * A @ others), (
             "an orthogonal key only fades"
         )
     print("right")
@@ -901,6 +914,7 @@ def check_exercise_3(hopfield_read):
         weights = [math.exp(beta * float(v @ query)) for v in past]
         expected = sum(w * v for w, v in zip(weights, past, strict=True)) / sum(weights)
         torch.testing.assert_close(hopfield_read(past, query, beta), expected)
+    query = past[2] + 0.5 * past[5]
     read = hopfield_read(past, query, 50.0)
     assert read.isfinite().all(), "at beta 50 exp overflows: subtract the largest score"
     torch.testing.assert_close(read, past[2])
@@ -972,7 +986,7 @@ def check_exercise_4(read_backward):
 # |---|---|---|---|
 # | $x(t)$; $h(t)$ | `input`; `output` | (batch, time, features) | (FW.6); (FW.7) |
 # | $z$; $h_0$, $h_s$ | inside a step | (batch, hidden_size) | (FW.6); (FW.7) |
-# | $A(t)$ | `state.memory` | (batch, hidden_size, hidden_size) | (FW.1) |
+# | $A(t)$ | `state.memory`, if `form="matrix"` | (batch, hidden_size, hidden_size) | (FW.1) |
 # | $W$, $C$, $b$ | `weight_hh`, `weight_ih`, `bias` | learned | (FW.6) |
 # | $g$, $d$ | `norm.weight`, `norm.bias` | (hidden_size,), learned | (FW.8) |
 # | $\lambda$, $\eta$, $S$ | `decay`, `rate`, `inner_steps` | numbers, fixed | (FW.1), (FW.7) |
