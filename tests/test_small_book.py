@@ -90,6 +90,11 @@ def test_the_ledger_groups_the_pages_of_a_paper_and_leads_to_equation_and_sectio
     ]
 
 
+def test_the_fold_of_a_papers_pages_in_the_navigation_has_a_name(page):
+    folds = page("book/index").select("nav summary")
+    assert [fold["aria-label"] for fold in folds] == ["Pages of Fast weights"]
+
+
 def test_the_errata_are_those_of_all_pages(page):
     assert [row.td.p.get_text() for row in page("book/errata").select("tbody tr")] == ["FW.E1"]
 

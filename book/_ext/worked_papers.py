@@ -153,6 +153,19 @@ def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], d
     ]
 
 
+def name_toggles(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
+    """Give a name to what folds the pages of a paper in the navigation; the theme gives it none."""
+    make = context["generate_toctree_html"]
+
+    def named(*args: Any, **options: Any) -> Any:
+        tree = make(*args, **options)
+        for fold in tree.select("li > details") if tree else []:
+            fold.summary["aria-label"] = f"Pages of {fold.parent.a.get_text().strip()}"
+        return tree
+
+    context["generate_toctree_html"] = named
+
+
 def search_headings(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.Node | None) -> None:
     """Let the page of the search find headings."""
     if page == "search":
@@ -173,5 +186,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(FoldTitles)
     app.add_node(nodes.citation, override=True, html=(visit_citation, HTML5Translator.depart_citation))
     app.connect("html-page-context", search_headings)
+    app.connect("html-page-context", name_toggles, priority=900)  # after the theme
     app.connect("html-page-context", drop_thebe, priority=900)  # after sphinx-thebe has added its scripts
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
