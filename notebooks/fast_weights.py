@@ -100,7 +100,8 @@ plt.show()
 #
 # - fast weights err on 0.2% of the strings, an LSTM on 8%; a plain ReLU network binds nothing (62%);
 # - layer norm alone, without the memory, makes that network bind as well, but late: it still errs on 34%;
-# - SMALL FINDING
+# - at 20 units fast weights need 40,000 updates and a falling rate (0.6, 2.8 and 10.1% in three runs; the paper: 1.8%), and the
+#   LSTM, which fails in the paper (61%), learns as well (11%).
 #
 # **Use it** for short-range recall in small recurrent networks, and to understand linear attention, of which it is the
 # simplest case. For long sequences its successors are better (section 9).
@@ -715,7 +716,7 @@ plt.show()
 # And here is the paper's table beside ours, at most 20,000 updates (the paper: up to 700,000). Rings are the rows that got
 # more, 40,000 updates with a falling rate ([section 5 of the experiments](fast_weights_experiments.ipynb)).
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TABLE ALT"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error of the ReLU network, the LSTM and fast weights at 20, 50 and 100 units: every seed a dot, the paper's value a black bar, the plateau dotted. Fast weights lie at 6, 0.2 and 0.3 percent, the LSTM at 11, 8 and 3, the ReLU network on the plateau but for one seed at 100 units. Rings, the longer runs, lie at 0.6 to 10 percent for fast weights with 20 units and at 3 to 5 for the LSTM with 50."}} tags=["hide-input"]
 # @title The paper's table, run again
 tables = (experiment.TABLE, experiment.TABLE_WIDE)
 rows = pd.concat([sweep(table, "book", device="cpu") for table in tables])

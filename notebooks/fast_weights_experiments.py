@@ -377,42 +377,60 @@ plt.show()
 # %% [markdown]
 # ## 5. The rows that 20,000 updates do not reach: time, rate, or memorised strings?
 #
-# Three rows of the table fall short: fast weights at 20 units, the LSTM at 50, the IRNN at 100. Each gets more updates, the
-# learning rate searched anew at its own size, and three arms: a constant rate, one that falls linearly to zero, and, for the
-# LSTM, the falling rate on strings drawn afresh for every batch, so that nothing can be learned by heart. Three seeds.
+# After 20,000 updates fast weights at 20 units err on 6%, the LSTM at 50 units on 8%, the IRNN at 100 units rests on the plateau.
+# The first two get 40,000 updates, the learning rate searched anew at their own size, and these arms: a constant rate, one that
+# falls linearly to zero, and, for the LSTM, the falling rate on strings drawn afresh for every batch, so that nothing can be learned
+# by heart. Three seeds.
 
 # %%
 long = sweep(experiment.LONG, "book", device="cpu")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "LONG ALT"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of test error, filled, and training error, rings, after 40,000 updates, three runs an arm. Fast weights at 20 units: both errors agree in every run; with the falling rate two runs are near or below the paper and one at ten percent. LSTM at 50 units: with the falling rate the training error is zero and the test error three to five percent; on fresh strings both are near or below one percent."}} tags=["hide-input"]
 # @title Figure: more updates
 arms = {
     (False, False): "constant",
     (True, False): "falling",
     (True, True): "falling,\nfresh",
 }
-fig, axes = figures.panels(4, columns=2)
+fig, axes = figures.panels(2, sharey=True)
 for ax, ((model, size), rows) in zip(
-    axes, long.groupby(["model", "hidden_size"], sort=False), strict=False
+    axes, long.groupby(["model", "hidden_size"], sort=False), strict=True
 ):
-    for place, arm in enumerate(arms):
-        runs = rows[(rows.falling == arm[0]) & (rows.fresh == arm[1])]
+    for place, (falling, fresh) in enumerate(arms):
+        runs = rows[(rows.falling == falling) & (rows.fresh == fresh)]
         if len(runs):
             figures.dots(ax, place, runs.test_error, roles[model])
             figures.dots(ax, place, runs.train_error, roles[model], hollow=True)
-    paper = experiment.PAPER_ERRORS[model][experiment.SIZES.index(size)]
-    figures.paper_line(ax, paper)
+    figures.paper_line(ax, experiment.PAPER_ERRORS[model][experiment.SIZES.index(size)])
     ax.set_xticks(range(3), arms.values())
-    ax.set(ylabel="error (%)", ylim=(0, None), xlim=(-0.6, 2.6))
-    ax.set_title(
-        f"{experiment.NAMES[model]}, {size} units, {rows.updates.iloc[0]:,} updates",
-        fontsize=10,
-    )
-fig.suptitle("Filled: test error; rings: training error; dashed: the paper")
+    ax.set(ylim=(-0.5, None), xlim=(-0.6, 2.6))
+    ax.set_title(f"{experiment.NAMES[model]}, {size} units")
+axes[0].set_ylabel("error (%)")
+fig.suptitle("The LSTM learned by heart. Rings: training, dashed: the paper")
 plt.show()
 
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: all runs, and the search of their rates
+shown = [
+    "model",
+    "falling",
+    "fresh",
+    "learning_rate",
+    "seed",
+    "train_error",
+    "test_error",
+]
+long[shown].round(2)
+
 # %% [markdown]
-# LONG VERDICT
+# **The LSTM learned its strings by heart.** With the falling rate its training error is at most 0.07%, its test error 3.0 to 4.5%.
+# On fresh strings, the one thing that is changed, the same network errs on 0.4 to 1.3%, below the paper's 1.85%. CONSTANT LSTM
+#
+# **Fast weights at 20 units needed the falling rate and more time.** Two of three runs end at 0.6 and 2.8% (paper: 1.8%), one at
+# 10.1%; with a constant rate CONSTANT FW. Training and test error agree, so nothing is learned by heart. What holds the third run
+# up is not tested.
+#
+# The IRNN at 100 units is not among these runs: IRNN STATEMENT
 
 # %% [markdown]
 # ## 6. Is it the memory?
@@ -528,9 +546,10 @@ plt.show()
 # ## 9. The scoreboard
 #
 # The verdict compares what the two models do: solve the task (error below 5%), rest on the plateau (above 55%), or neither. The
-# paper's table has one more row, an LSTM with an associative memory, which is not rebuilt here.
+# paper's table has one more row, an LSTM with an associative memory, which is not rebuilt here. Where section 5 has longer runs,
+# those with the falling rate count.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "SCORE ALT"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Our runs, one dot each, and the paper's value, a bar, for the nine rows of the table, with the verdict beside them: seven hold, the IRNN at 100 units is not reached, the LSTM at 20 units, which rests on the plateau in the paper and learns here, fails."}} tags=["hide-input"]
 # @title Figure: the scoreboard
 claims = experiment.scoreboard()
 fig, ax = plt.subplots(figsize=(4.5, 3.6))
@@ -557,7 +576,7 @@ ax.axvline(PLATEAU, color="black", linestyle=":", linewidth=1)
 ax.set_yticks(range(len(claims)), [claim.claim.partition(":")[0] for claim in claims])
 ax.set(xlabel="test error (%), bars: the paper", xlim=(-2, 90))
 ax.invert_yaxis()
-ax.set_title("SCORE TITLE")
+ax.set_title("Seven of nine rows come out as in the paper")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
