@@ -598,6 +598,7 @@ def test_vmap_over_models_and_states_equals_a_loop(form):
         torch.testing.assert_close(output, model(x, model(x)[1])[0])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("form", ["attention", "matrix"])
 def test_compiled_as_one_graph_it_gives_the_same_outputs_and_gradients(form):
     torch.compiler.reset()
