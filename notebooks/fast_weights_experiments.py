@@ -326,8 +326,8 @@ search.pivot(index="model", columns="learning_rate", values="error")
 
 # %% [markdown]
 # **At 50 units fast weights leave the plateau first, in updates and in seconds, and end at 0.2%, the LSTM at 8%, the IRNN on the
-# plateau. The LSTM with 20 units, which fails in the paper (60.8%), learns here (11%).** Why it does is not tested: the paper gives
-# neither its learning rate nor its starting values for the LSTM. An update with fast weights takes about as long as one with
+# plateau. The LSTM with 20 units, which fails in the paper (60.8%), learns here (11%).** Why it does is not tested: the paper does not
+# give its learning rate. An update with fast weights takes about as long as one with
 # `torch.nn.LSTM`, whose loop runs in compiled code. The IRNN rests on the plateau whatever the rate, so the choice among its rates
 # is noise.
 
