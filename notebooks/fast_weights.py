@@ -314,7 +314,7 @@ for t in (4, T):
 # <details><summary>What happens</summary>
 #
 # ```text
-# AssertionError: FW.4: left and right are not equal …
+# AssertionError: FW.4: left and right are not equal…
 # ```
 #
 # A check that could not fail would be worth nothing. And a step more or less is no detail: it is what the public versions
@@ -776,7 +776,7 @@ check("FW.10", M @ key, new, "after two delta writes the key returns the newer v
 #
 # ```text
 # off by 172%
-# AssertionError: FW.10: left and right are not equal …
+# AssertionError: FW.10: left and right are not equal…
 # ```
 #
 # The read is the sum of both values and of what lay there before.

@@ -571,7 +571,7 @@ for place, claim in enumerate(claims):
         [claim.paper] * 2, [place - 0.35, place + 0.35], color="black", linewidth=1.6
     )
     ax.text(
-        88, place, claim.verdict, ha="right", va="center", color=shades[claim.verdict]
+        100, place, claim.verdict, ha="right", va="center", color=shades[claim.verdict]
     )
 ax.axvline(PLATEAU, color="black", linestyle=":", linewidth=1)
 ax.set_yticks(range(len(claims)), [claim.claim.partition(":")[0] for claim in claims])
