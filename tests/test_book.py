@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+import yaml
 from bs4 import BeautifulSoup, Tag
 
 import workedpapers.experiments
@@ -125,6 +126,20 @@ def test_every_link_leads_to_a_file_and_an_anchor_that_exist(pages, book):
             ):
                 dead.append(f"{name}: {address}")
     assert dead == []
+
+
+def test_what_has_moved_is_gone_from_its_old_place_and_is_at_the_new_one(pages):
+    moved = yaml.safe_load((ROOT / "book" / "moved.yml").read_text(encoding="utf-8"))
+    for old, new in moved.items():
+        old_page, _, old_anchor = old.partition("#")
+        new_page, _, anchor = new.partition("#")
+        assert bool(old_anchor) == bool(anchor), old
+        assert f"{new_page}.html" in pages, f"{old}: {new} is no page"
+        assert not anchor or pages[f"{new_page}.html"].find(id=anchor), f"{old}: {new} has no such anchor"
+        if old_anchor:
+            assert not pages[f"{old_page}.html"].find(id=old_anchor), f"{old} has not moved"
+        else:
+            assert not (ROOT / f"{old_page}.ipynb").exists(), f"{old} has not moved"
 
 
 def test_every_picture_has_an_alternative_text(pages):

@@ -248,8 +248,8 @@ def test_every_link_into_a_page_brings_its_target_into_sight(visit, name, anchor
 
 
 @pytest.mark.parametrize("cell", ["first-child", "last-child"])
-def test_a_link_from_the_ledger_lands_on_its_equation_or_its_section(visit, cell):
-    page, troubles = visit("book/ledger")
+def test_a_link_from_the_ledger_lands_on_its_equation_or_its_section(window, cell):
+    page, troubles = open_page(window, f"{SMALL}/book/ledger.html")
     with page:
         link = page.locator(f"table.ledger td:{cell} a").last
         with page.expect_navigation():
