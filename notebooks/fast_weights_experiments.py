@@ -14,7 +14,7 @@
 # %% [markdown]
 # # Fast weights: the experiments
 #
-# **Eight questions, a figure for each.** The claims of the paper (Ba et al. 2016), and what its reviewers doubted.
+# **Eight questions, a figure or two for each.** The claims of the paper (Ba et al. 2016), and what its reviewers doubted.
 # [The lesson](fast_weights.ipynb) comes first; [the theory](fast_weights_theory.ipynb) has the proofs.
 #
 # Common to all runs unless a section says otherwise: 100,000 strings of four pairs, batches of 128, Adam, gradients clipped
@@ -78,7 +78,7 @@ columns = ["t − 2", "t − 1", "t", "t + 1"]
 reads = {
     "after (the paper)": (["h", "h", "h", ""], [2, 1, 0, None]),
     "delayed (the review)": (["h", "h", "", ""], [1, 0, None, None]),
-    "preliminary (most ports)": (["h₀", "h₀", "h₀", "h₀"], [3, 2, 1, 0]),
+    "preliminary (some ports)": (["h₀", "h₀", "h₀", "h₀"], [3, 2, 1, 0]),
 }
 fig, ax = plt.subplots(figsize=(4.5, 2.4))
 for row, (vectors, ages) in enumerate(reads.values()):
@@ -191,7 +191,7 @@ for ax in axes[4:]:
     ax.set_xlabel("thousand updates")
 for ax in axes[::2]:
     ax.set_ylabel("error (%)")
-fig.suptitle("Two of six arms reach 1% in every run")
+fig.suptitle("At one rate, two of six arms reach 1% in every run")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -199,10 +199,12 @@ plt.show()
 experiment.race(rules, ["write", "norm_preliminary"])
 
 # %% [markdown]
-# **Two of six arms reach 1% in all five runs: the paper's own form, *after* with a bare guess (after 1,500 to 8,000 updates),
-# and *preliminary* with a normalised one (2,250 to 4,000).** Their runs overlap: five seeds do not say which is faster. Layer norm
-# on the guess is no detail: it rescues the preliminary rule and slows down the two rules that write outputs. *Delayed* ends
-# behind *after* in every pair of runs; that it cannot see the step before may be why, and is not tested.
+# **At this one learning rate two of six arms reach 1% validation error in all five runs: *after* with a bare guess (after 1,500 to
+# 8,000 updates), and *preliminary* with a normalised one (2,250 to 4,000).** Their runs overlap: five seeds do not say which is
+# faster. At this rate layer norm on the guess speeds up the preliminary rule (without it one run of five reaches 1%, the others end
+# at 3.4 to 20.4%) and slows down the two rules that write outputs; a rate of their own might change that, which is not tested. With a
+# bare guess *delayed* ends behind *after* with every seed (1.9 to 10.9% at 10,000 updates), with a normalised one in three of five.
+# That it cannot see the step before may be why; that is not tested.
 
 # %% [markdown]
 # ## 2. Where does a model rest that binds nothing?
@@ -257,7 +259,7 @@ print(
     f"four pairs: error {100 * (1 - float(no_binding_accuracy(4))):.2f}%, {no_binding_nats(4):.3f} nats"
 )
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Error of a model that binds nothing against the number of pairs, rising from 45 percent at two pairs to 73 at ten. The paper's four failing models, drawn at four pairs with two standard errors, lie on the curve or a little below it, far from the errors at three or six pairs."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Error of a model that binds nothing against the number of pairs, rising from 45 percent at two pairs to 73 at ten. The paper's four failing models, drawn at four pairs with two standard errors, lie on the curve or a little below it, far from the errors at three or five pairs."}} tags=["hide-input"]
 # @title Figure: the plateau
 pairs = range(2, 11)
 plateau = [100 * (1 - float(no_binding_accuracy(K))) for K in pairs]
@@ -278,7 +280,7 @@ ax.errorbar(
     places, failing, noise, fmt="_", color="black", label="the paper's failing models"
 )
 ax.set(xlabel="pairs in a string", ylabel="test error (%)")
-ax.set_title("The paper's failures sit on the plateau of four pairs")
+ax.set_title("The paper's failures: at or just below four pairs")
 ax.legend(loc="lower right")
 plt.show()
 
@@ -291,7 +293,7 @@ plt.show()
 # ## 3. The paper's table: who learns it, and how fast?
 #
 # Three models at 20, 50 and 100 units, at most 20,000 updates (the paper: up to 700,000), five seeds, three at 100 units.
-# Each model got one search over four learning rates at 50 units; the sizes 20 and 100 inherit its rate. An LSTM has four
+# Each model got one search over four learning rates, 10,000 updates, seed 100, at 50 units; the sizes 20 and 100 inherit its rate. An LSTM has four
 # times the recurrent weights of the others at the same size, in the paper as here. [The lesson](fast_weights.ipynb) shows
 # the final errors; here is the way there.
 
@@ -325,11 +327,11 @@ search["error"] = search["validation_error"].str[-1].round(2)
 search.pivot(index="model", columns="learning_rate", values="error")
 
 # %% [markdown]
-# **At 50 units fast weights leave the plateau first, in updates and in seconds, and end at 0.2%, the LSTM at 8%, the IRNN on the
-# plateau. The LSTM with 20 units, which fails in the paper (60.8%), learns here (11%).** Why it does is not tested: the paper does not
-# give its learning rate. An update with fast weights takes about as long as one with
-# `torch.nn.LSTM`, whose loop runs in compiled code. The IRNN rests on the plateau whatever the rate, so the choice among its rates
-# is noise.
+# **At 50 units fast weights leave the plateau first, in updates and in seconds, and end at 0.2%, the LSTM at 8% (section 5 says why), the
+# IRNN on the plateau. The LSTM with 20 units, which fails in the paper (60.8%), learns here (11%).** Why it does is not tested: the paper does not
+# give its learning rate. An update with fast weights takes 19% longer than one with `torch.nn.LSTM`
+# at 20 units, 11% longer at 50, and is 6% shorter at 100 (one thread, one machine). The IRNN rests on the plateau at all four rates
+# of its search, so the choice among them is noise, and the IRNN of 100 units runs at a rate that nothing chose.
 
 # %% [markdown]
 # ## 4. Do the models that stay above zero bind at all?
@@ -353,7 +355,7 @@ for K in (2, 4):
     check("FW.16", formula, counted, text)
 check("FW.16", formula, sympy.Rational(675, 1000), "which is 67.5% at four pairs")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error with true queries, filled, and with redrawn ones, hollow, for each model at 20 and 50 units. For the IRNN both lie on the plateau near 62 percent. For the LSTM and fast weights the hollow dots lie near 67 percent and the filled ones near zero to thirteen."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error with true queries, filled, and with redrawn ones, hollow, for each model at 20 and 50 units. For the IRNN both lie on the plateau near 62 percent. For the LSTM and fast weights the hollow dots lie near 68 percent and the filled ones near zero to thirteen."}} tags=["hide-input"]
 # @title Figure: the control
 fig, ax = plt.subplots()
 labels = []
@@ -367,25 +369,27 @@ ax.axhline(PLATEAU, color="black", linestyle=":", linewidth=1)
 ax.axhline(67.5, color="black", linestyle="--", linewidth=1)
 ax.set_xticks(range(len(labels)), labels, fontsize=9)
 ax.set(ylabel="test error (%)", ylim=(-2, 75))
-ax.set_title("Rings, queries redrawn: the IRNN does not notice")
+ax.set_title("Rings, redrawn: the small IRNNs do not notice")
 plt.show()
 
 # %% [markdown]
-# **The IRNN binds nothing at 20 and 50 units: its error is the same with redrawn queries. Fast weights and the LSTM come
-# within a point or two of 67.5%: they bind.** (It has learned which digits occurred; guessing blindly would give 90%.)
+# **The IRNN binds nothing at 20 and 50 units: with redrawn queries its error is the same within 0.6 points. Fast weights and the LSTM
+# come within a point or two of 67.5%: they bind.** (The IRNN has learned which digits occurred; guessing blindly would give 90%.)
 
 # %% [markdown]
 # ## 5. The rows that 20,000 updates do not reach: time, rate, or memorised strings?
 #
-# After 20,000 updates fast weights at 20 units err on 6%, the LSTM at 50 units on 8%, the IRNN at 100 units rests on the plateau.
-# The first two get 40,000 updates, the learning rate searched anew at their own size, and these arms: a constant rate, one that
-# falls linearly to zero, and, for the LSTM, the falling rate on strings drawn afresh for every batch, so that nothing can be learned
-# by heart. Three seeds.
+# After 20,000 updates fast weights at 20 units err on 6%, the LSTM at 50 units on 8%. Of the IRNN at 100 units two runs are within a
+# point of the plateau; the third left it after 18,500 updates and errs on 52.7% (67.1% with redrawn queries: it binds). The first
+# two models get 40,000 updates in these arms: a constant rate, one that falls linearly to zero, and, for the LSTM, the falling rate
+# on strings drawn afresh for every batch, so that nothing can be learned by heart. Three seeds; the rate of each arm was chosen
+# after 10,000 updates with seed 100, among three or four. Rings are the error on 10,000 of the fixed training strings, which the
+# fresh arm never sees.
 
 # %%
 long = sweep(experiment.LONG, "book", device="cpu")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of test error, filled, and training error, rings, after 40,000 updates, three runs an arm. Fast weights at 20 units: both errors agree in every run; with the falling rate two runs are near or below the paper and one at ten percent. LSTM at 50 units: with the falling rate the training error is zero and the test error three to five percent; on fresh strings both are near or below one percent."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of test error, filled, and the error on fixed training strings, rings, after 40,000 updates, three runs an arm; the paper is dashed. Fast weights at 20 units: both errors lie within two points in every run; with the falling rate two runs are near or below the paper and one at ten percent. LSTM at 50 units: with the falling rate the training error is zero and the test error three to five percent; on fresh strings both are near or below one percent."}} tags=["hide-input"]
 # @title Figure: more updates
 arms = {
     (False, False): "constant",
@@ -406,7 +410,7 @@ for ax, ((model, size), rows) in zip(
     ax.set(ylim=(-0.5, 13), xlim=(-0.6, 2.6))
     ax.set_title(f"{experiment.NAMES[model]}, {size} units")
 axes[0].set_ylabel("error (%)")
-fig.suptitle("The LSTM learned by heart. Rings: training, dashed: the paper")
+fig.suptitle("LSTM: learned by heart. Fast weights: not settled")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -423,15 +427,18 @@ shown = [
 long[shown].round(2)
 
 # %% [markdown]
-# **The LSTM learned its strings by heart.** With the falling rate its training error is at most 0.07%, its test error 3.0 to 4.5%.
-# On fresh strings, the one thing that is changed, the same network errs on 0.4 to 1.3%, below the paper's 1.85%. With a constant
-# rate it ends at 4.9 to 10.2%, four points above its training error or more.
+# **The LSTM learned its 100,000 strings by heart.** With the falling rate its error on them is at most 0.07%, its test error 3.0 to
+# 4.5%. On fresh strings, the one thing that is changed, the same network errs on 0.4 to 1.3%. (The paper's 1.85% is from 100,000
+# strings: there ours stays above it.) With a constant rate it ends at 4.9 to 10.2%, 3.6 to 5.5 points above its training error.
 #
-# **Fast weights at 20 units needed the falling rate and more time.** Two of three runs end at 0.6 and 2.8% (paper: 1.8%), one at
-# 10.1%; with a constant rate all three end between 5.9 and 11.6%. Training and
-# test error lie within two points of each other: little is learned by heart. What holds the third run up is not tested.
+# **Fast weights at 20 units are not settled.** With the falling rate (0.002) two of three runs end at 0.6 and 2.8% (paper: 1.8%), one
+# at 10.1%; with the constant one (0.001) all three end at 5.9 to 11.6%, no better than after 20,000 updates (3.6 to 9.8% in five
+# runs). The two arms differ in the size of the rate as well. And chance is large: at 20,000 updates runs of one configuration and
+# one seed that were recorded at two times, here and in section 3, differ by up to 12 points. (Training amplifies the last digit of
+# a rounding; that another processor is the reason is likely and not tested.) Test error exceeds training error by 0.4 to 1.8
+# points, so learning by heart explains little of it; fresh strings are not run here.
 #
-# The IRNN at 100 units is not among these runs. What more updates do for it is not tested.
+# More updates for the IRNN and for the LSTM at 100 units are not run.
 
 # %% [markdown]
 # ## 6. Is it the memory?
@@ -443,7 +450,7 @@ long[shown].round(2)
 # %%
 without = sweep(experiment.WITHOUT_MEMORY, "book", device="cpu")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Validation error against updates, five runs an arm. With fast memory all runs fall below one percent within 20,000 updates. The plain ReLU network stays on the dotted plateau. With layer norm and no memory all runs leave the plateau late; after 20,000 updates three are near 20 percent and two near 53."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Validation error against updates, five runs an arm. With fast memory all runs fall below one percent within 20,000 updates. The plain ReLU network stays on the dotted plateau. With layer norm and no memory all runs leave the plateau late; after 20,000 updates three are at 19 to 24 percent, two at 52 and 55."}} tags=["hide-input"]
 # @title Figure: with and without memory
 normed = without.norm_preliminary
 fast = table[(table.model == "fast_weights") & (table.hidden_size == 50)]
@@ -473,14 +480,17 @@ search.pivot(
 )
 
 # %% [markdown]
-# **The memory is what makes it early, but it is not all there is. The plain network binds nothing (61.5 to 62.1%, the same with
-# redrawn queries). With layer norm and a start of $0.5\,I$ it binds without any memory: after 20,000 updates three runs are at 19
-# to 25%, two at 51 and 55%, and redrawing the queries costs all of them at least nine points. With the memory every run is below
-# 1% by then.**
+# **The memory is not all there is. The plain network binds nothing (61.5 to 62.1%, the same with redrawn queries). With layer norm
+# and a start of $0.5\,I$ all five runs bind without any memory, late and in part: after 20,000 updates three are at 19 to 25%, two at
+# 51 and 55%, and redrawing the queries costs each at least nine points. With the memory every run is below 1% by then.**
 #
-# The start decides about the network with layer norm: from $0.05\,I$, which suits fast weights, its best rate leaves it no better
-# than the plateau (62.5%), from $0.5\,I$ at 26% (seed 100, 10,000 updates). A comparison that gives it the start of fast weights finds, wrongly,
-# that it cannot bind. The arm with memory keeps the paper's start.
+# These two arms differ in the memory *and* in the start of $W$. At the start of fast weights, $0.05\,I$, and the same rate, one run
+# without memory rests at 63% after 10,000 updates; fast weights from $0.5\,I$ are not run. So the memory is at least part of what
+# makes it early. The baseline's start is searched, that of fast weights is the paper's.
+#
+# Start and rate decide about the baseline, as far as one seed tells (10,000 updates): from $0.5\,I$ two of four rates reach 26 and 32%
+# and two rest on the plateau; from $0.05\,I$ the best is 62.5%. A comparison that gives it the start of fast weights finds, wrongly,
+# that it cannot bind.
 
 # %% [markdown]
 # ## 7. Is one inner step enough?
@@ -491,7 +501,7 @@ search.pivot(
 # %%
 more_steps = sweep(experiment.INNER_STEPS, "book", device="cpu")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of validation error against updates for one, two and three inner steps. Left, after: runs with one step fall below one percent, runs with two and three are still between 54 and 62 percent at 10,000 updates. Right, preliminary: one step falls below one percent within 4,000 updates, two and three fall later."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of validation error against updates for one, two and three inner steps. Left, after: runs with one step fall below one percent, runs with two and three are still between 53 and 62 percent at 10,000 updates. Right, preliminary: one step falls below one percent within 4,000 updates, two and three fall later, and only one of six runs reaches one percent."}} tags=["hide-input"]
 # @title Figure: inner steps
 one_step = rules[(rules.write == "after") ^ rules.norm_preliminary]  # the two best arms
 one_step = one_step[one_step.write != "delayed"]
@@ -512,9 +522,8 @@ plt.show()
 experiment.race(steps, ["write", "inner_steps"])
 
 # %% [markdown]
-# **One read is enough, and learns sooner than two or three, for either rule, at the rate that was searched for one read.** The
-# paper reports that more reads behave alike. That may be so at the end of its longer runs, or with a rate of their own; neither is
-# tested here.
+# **At this rate, searched for *after* with one read, one read learns sooner than two or three, for either rule.** The paper reports
+# that more reads behave alike. That may be so at the end of its longer runs, or with a rate of their own; neither is tested here.
 
 # %% [markdown]
 # ## 8. How many pairs do 50 units learn within 10,000 updates?
@@ -525,7 +534,7 @@ experiment.race(steps, ["write", "inner_steps"])
 # %%
 other_pairs = sweep(experiment.PAIRS, "book", device="cpu")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error at the end of each run for two, four and eight pairs, beside the plateau of each. At two and four pairs all runs are below one percent; at eight, one run is near 3 percent and two near 30, under a plateau of 70."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error at the end of each run for two, four and eight pairs, beside the plateau of each. At two and four pairs all runs are below one percent; at eight, one run is at 3 percent and two at 27 and 30, under a plateau of 70."}} tags=["hide-input"]
 # @title Figure: pairs
 four = rules[(rules.write == "after") & ~rules.norm_preliminary]
 more = pd.concat([other_pairs, four])
@@ -536,26 +545,29 @@ for place, (pairs, runs) in enumerate(more.groupby("pairs")):
     ax.plot([place - 0.4, place + 0.4], [level, level], ":", color="black")
 ax.set_xticks(range(3), ["2 pairs", "4 pairs", "8 pairs"])
 ax.set(ylabel="test error (%)", ylim=(-2, 75))
-ax.set_title("Eight pairs are on their way; dotted: no binding")
+ax.set_title("Eight pairs: below the plateau, not yet at 1%")
 plt.show()
 
 # %% [markdown]
-# **Two and four pairs are learned by every run. Eight take longer than the cap, but every run is far below its plateau of 70%:
-# it binds.**
+# **Two and four pairs are learned by every run; these end at 1%. Eight take longer than the cap of 10,000 updates, but every run is
+# far below its plateau of 70%: it binds.**
 
 # %% [markdown]
 # ## 9. The scoreboard
 #
-# The verdict compares what the two models do: solve the task (error below 5%), rest on the plateau (above 55%), or neither. The
-# paper's table has one more row, an LSTM with an associative memory, which is not rebuilt here. Where section 5 has longer runs,
-# those with the falling rate count.
+# Nine of the table's twelve entries are rebuilt; an LSTM with an associative memory is not. The verdict compares what the two models
+# do: solve the task (error below 5%), rest on the plateau (above 55%), or neither. An entry holds if every run does what the paper's
+# model does, in part if the mean does. Two entries that had missed got longer runs, and those with the falling rate, the better of
+# two schedules, count here; without them five of nine hold. An entry can hold and fall short all the same: the LSTM at 100 units
+# errs on 3.1%, the paper's on none.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Our runs, one dot each, and the paper's value, a bar, for the nine rows of the table, with the verdict beside them: seven hold, the IRNN at 100 units is not reached, the LSTM at 20 units, which rests on the plateau in the paper and learns here, fails."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Our runs, one dot each, and the paper's value, a bar, for nine entries of the table, with the verdict beside them: six hold, fast weights at 20 units hold in part, the IRNN at 100 units is not reached, the LSTM at 20 units, which rests on the plateau in the paper and learns here, fails."}} tags=["hide-input"]
 # @title Figure: the scoreboard
 claims = experiment.scoreboard()
 fig, ax = plt.subplots(figsize=(4.5, 3.6))
 shades = {
     "holds": figures.COLORS["learned"],
+    "holds in part": figures.COLORS["data"],
     "not reached": figures.COLORS["wrong"],
     "fails": FAST,
 }
@@ -577,7 +589,7 @@ ax.axvline(PLATEAU, color="black", linestyle=":", linewidth=1)
 ax.set_yticks(range(len(claims)), [claim.claim.partition(":")[0] for claim in claims])
 ax.set(xlabel="test error (%), bars: the paper", xlim=(-2, 102))
 ax.invert_yaxis()
-ax.set_title("Seven of nine rows come out as in the paper")
+ax.set_title("Six of nine entries do as in the paper, one in part")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]

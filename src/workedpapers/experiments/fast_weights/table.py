@@ -105,13 +105,21 @@ def scoreboard() -> list[Claim]:
 
 
 def _claim(model: str, size: int, paper: float, runs: tuple[float, ...], updates: int = 20_000) -> Claim:
-    """Judge by what the paper's model and ours do: solve the task (error below 5%), rest on the plateau, or neither."""
+    """Judge by what the paper's model and ours do; the claim holds if every run does so, in part if the mean does."""
     ours = sum(runs) / len(runs)
-    outcomes = ["solves" if error < 5 else "rests" if error > 55 else "between" for error in (paper, ours)]
-    verdict: Verdict = "holds" if outcomes[0] == outcomes[1] else "not reached" if ours > paper else "fails"
-    cause = {
-        "holds": "",
-        "not reached": f"possible, not tested: {updates:,} updates at most, the paper up to 700,000",
-        "fails": "possible, not tested: another learning rate, clipping, starting values",
-    }[verdict]
+    verdict: Verdict
+    if all(_outcome(run) == _outcome(paper) for run in runs):
+        verdict, cause = "holds", ""
+    elif _outcome(ours) == _outcome(paper):
+        verdict, cause = "holds in part", "not every run; what tells them apart is not tested"
+    elif ours > paper:
+        verdict = "not reached"
+        cause = f"possible, not tested: {updates:,} updates (the paper up to 700,000), a rate chosen at 50 units"
+    else:
+        verdict, cause = "fails", "possible, not tested: another learning rate, clipping, starting values"
     return Claim(f"{NAMES[model]}, {size} units: test error (%)", paper, runs, "book", verdict, cause)
+
+
+def _outcome(error: float) -> str:
+    """What a model does that errs on so many percent: solve the task, rest on the plateau, or neither."""
+    return "solves" if error < 5 else "rests" if error > 55 else "between"
