@@ -306,9 +306,8 @@ q = torch.rand(H, dtype=torch.float64)
 for t in (4, T):
     scores = [eta * lam ** (t - tau) * (h[tau - 1] @ q) for tau in range(1, t + 1)]
     read = sum(score * h_tau for score, h_tau in zip(scores, h[:t], strict=True))
-    check(
-        "FW.4", matrices[t - 1] @ q, read, f"t = {t}: reading = attending to the past"
-    )
+    text = f"t = {t}: reading = attending to the past"
+    check("FW.4", matrices[t - 1] @ q, read, text)
 
 # %% [markdown]
 # **Change it.** In the cell above, write `lam ** (t + 1 - tau)` for `lam ** (t - tau)`: all of the past one step older.
