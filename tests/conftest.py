@@ -19,7 +19,7 @@ from workedpapers.lab.ledger import paper_of
 
 ROOT = Path(__file__).parent.parent
 # Fixtures that take minutes, whatever the paper: the built book, and pip.
-SHARED_BY_ALL = {"book", "registry"}
+SHARED_BY_ALL = {"book", "small_book", "registry"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -101,6 +101,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return others | {"WORKEDPAPERS_RESULTS": str(folder)}
 
 
+@pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory, reader: dict[str, str]) -> Path:
     """The folder of the built pages; that reader builds them."""
     built = once(tmp_path_factory, "book", lambda folder: build(ROOT, folder, "-W", environment=reader))

@@ -22,7 +22,8 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(tree: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run in the tree, with its package instead of this one's."""
     environment = os.environ | {"PYTHONPATH": str(tree / "src"), "WORKEDPAPERS_QUIET": "1", "OMP_NUM_THREADS": "1"}
-    environment = {name: value for name, value in environment.items() if not name.startswith("PYTEST_")}
+    ours = ("PYTEST_", "WORKEDPAPERS_SHIPPED_ONLY")  # of these tests, not of an author's shell
+    environment = {name: value for name, value in environment.items() if not name.startswith(ours)}
     return subprocess.run([sys.executable, *command], cwd=tree, env=environment, capture_output=True, text=True)
 
 
