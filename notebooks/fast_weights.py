@@ -98,11 +98,11 @@ plt.show()
 # %% [markdown]
 # **What we found** on the paper's retrieval task:
 #
-# - with 50 units and 20,000 updates fast weights err on 0.2% of the strings, an LSTM on 8% (with more updates and a falling rate on
-#   3.0 to 4.5%: it learns the strings by heart), a plain ReLU network binds nothing (62%);
+# - with 50 units and 20,000 updates fast weights err on 0.2% of the strings, an LSTM on 8% (on 3.0 to 4.5%
+#   with more updates and a falling learning rate; what is left is overfitting), a plain ReLU network binds nothing (62%);
 # - layer norm, without the memory, lets that network bind as well, but late: after 20,000 updates three of five runs err on 19
 #   to 25%, two on 51 and 55%;
-# - with 20 units fast weights err on 6%, and with 40,000 updates and a falling rate on 0.6, 2.8 and 10.1% in three runs (the
+# - with 20 units fast weights err on 6%, and with 40,000 updates and a falling learning rate on 0.6, 2.8 and 10.1% in three runs (the
 #   paper: 1.8%).
 #
 # **Use it** for short-range recall in small recurrent networks, and to understand linear attention, of which it is the
@@ -297,8 +297,9 @@ plt.show()
 #
 # $$ A(t)\,q = \sum_{\tau=1}^{t}\eta\lambda^{t-\tau}\,\bigl(h(\tau)^\top q\bigr)\,h(\tau) \tag{FW.4} $$
 #
-# The number in front of $h(\tau)$ is its attention score: the match with the query, times recency. There is no softmax.
-# The left side needs $H^2$ numbers for every sequence of the batch; the right side only the vectors that were there
+# The number in front of $h(\tau)$ is its attention score: the match with the query, times recency. There is no softmax, and
+# the scores do not add up to one. Linear attention has the same form, with learned keys and values in place of the two
+# $h(\tau)$. The left side needs $H^2$ numbers for every sequence of the batch; the right side only the vectors that were there
 # anyway.
 
 # %%
@@ -354,7 +355,8 @@ for p in (1, 3, T):
 # $$ h_{s+1} = f\bigl(\mathrm{LN}[\,z + A(t)\,h_s\,]\bigr), \qquad h(t+1) = h_S \tag{FW.7} $$
 #
 # It may read $S$ times ($S=1$ in the paper's results); $z$ stays on throughout. A sequence starts with $h(0)=0$ and $A(0)=0$.
-# The guess is not normalised, every later $h_s$ is, also while the memory is still empty.
+# The guess is not normalised, every later $h_s$ is, also while the memory is still empty. While $h(t+1)$ is made the memory holds
+# $h(1)\dots h(t)$; $h(t+1)$ is written once, after the last read, however large $S$ is.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Diagram of one step. The last output h(t), through W, and the input x(t+1), through C, add up to z. ReLU gives h0. h0 goes as a query to the fast matrix A(t), drawn in orange; what comes back is added to z, then layer norm and ReLU give h1, the new output. A dashed arrow writes the output into the memory for the next step."}} tags=["hide-input"]
 # @title The step as a diagram
@@ -441,7 +443,7 @@ check("FW.6", h_0, cell(x, before).detach(), "the guesses = torch's ReLU cell")
 # %% [markdown]
 # ## 5. The whole layer
 #
-# **Twenty lines: a ReLU network that keeps what it said and attends to it.**
+# **Under 25 lines: a ReLU network that keeps what it said and attends to it.**
 
 
 # %%
@@ -478,8 +480,8 @@ class MyFastWeights(nn.Module):
 # newest first with age 0. Nothing else is learned: `decay` and `rate` are fixed numbers. The backward pass runs through
 # every read, so a stored vector gets gradient twice: as what was matched, and as what was returned (exercise 4).
 #
-# The library's layer is the same function with checks, a state for streaming, a faster read, and the paper's start for `C`,
-# $U(\pm1/\sqrt H)$ with bias zero. With the same weights, outputs and all gradients agree:
+# The library's layer is the same function with checks, a state for streaming, a faster read, and the paper's start for `C`:
+# $U(\pm1/\sqrt H)$, where yours has PyTorch's $U(\pm1/\sqrt n)$ for $n$ inputs, and bias zero. With the same weights, outputs and all gradients agree:
 
 # %%
 mine = MyFastWeights(4, H, inner_steps=2).double()
@@ -502,7 +504,7 @@ for name, parameter in library.named_parameters():
 #
 # The string of section 1 again, with the less tidy vectors of the first picture: each letter and each digit is a random
 # vector of 24 units, and reading `c9` leaves the ReLU of their sum. The three states now overlap, as (FW.5) says they may. Above, the attention
-# score of (FW.4) on each stored pair; below, how well what comes back matches each digit.
+# score of (FW.4), with $\eta=0.5$ in it, on each stored pair; below, how well what comes back matches each digit.
 #
 # Lower the decay for each letter, from 1 on. When does a wrong digit win, and which? Then change the rate, and see what it
 # leaves alone.
@@ -570,11 +572,13 @@ explore(
 # %% [markdown]
 # ## 7. It works
 #
-# **The question attends to the steps around the pair that it asks for. The network learns this sooner than an LSTM.**
+# **The question attends more to the steps around its pair than it does when the other pair is asked for. The network learns
+# this sooner than an LSTM.**
 #
 # The paper's task, associative retrieval: letter-digit pairs (letters all different), two question marks, one of the letters
 # again; answer with its digit. One symbol is read a step, so a letter and its digit arrive one after the other. The network
-# has to bring both into one vector by itself: while the digit is read, $W h(t)$ and the memory still speak of the letter.
+# has to bring both into one vector by itself: at the digit's step $W h(t)$ and the memory can carry the letter from the step
+# before, so that $h(t+1)$ holds both, like `c9` in section 1. Training has to arrange it.
 
 # %%
 strings = associative_retrieval(pairs=2, split="validation", size=2000)
@@ -640,7 +644,7 @@ plt.show()
 # What has it learned? Here are the scores of (FW.4) at the last step, the question, on each step before it: the mean over the
 # 2,000 strings, once where the first pair is asked for and once where the second is.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean attention score of the question on the six steps before it. Where the first pair is asked for, its letter, its digit and the next letter get high scores and the question marks low ones. Where the second pair is asked for, the scores of the first three steps are low and those of the second digit and the question marks are higher."}} tags=["hide-input", "nbval-ignore-output"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean attention score of the question on the six steps before it. Where the first pair is asked for, its letter, its digit and the next letter get high scores and the question marks low ones. Where the second pair is asked for, the first pair's two steps are low, its own letter is highest, and its digit and the question marks follow."}} tags=["hide-input", "nbval-ignore-output"]
 # @title What the question attends to
 with torch.no_grad():
     x = model.embed(strings.tokens.to(device))
@@ -659,7 +663,7 @@ for name, (chosen, color, shift) in arms.items():
 ax.set_xticks(range(6), ["letter 1", "digit 1", "letter 2", "digit 2", "?", "?"])
 ax.tick_params(axis="x", labelsize=9)
 ax.set(ylabel="mean score", xlabel="step that the question attends to")
-ax.set_title("The question attends to the steps around its pair")
+ax.set_title("Steps around a pair score more when it is asked for")
 ax.legend()
 plt.show()
 
@@ -690,8 +694,9 @@ print(f"four pairs: a model that binds nothing errs on {1 - most_frequent(4):.2%
 
 # %% [markdown]
 # The paper does not say how many pairs it used. Its printed examples have four, and its failing models err on 60.1 to
-# 62.1%, on that plateau or a little below it. So here is the task at four pairs: 100,000 strings, the learning rate of each
-# model searched, every run drawn. The plain network (*IRNN*) is a ReLU network whose $W$ starts as half the identity.
+# 62.1%, within noise of that plateau or a little below it. So here is the task at four pairs: 100,000 strings, the learning rate of each
+# model searched, every run drawn. The plain network (*IRNN*) is a ReLU network whose $W$ starts as half the identity;
+# *LN, no memory* is the step of section 4 with $A=0$ throughout and a start of its own, $0.5\,I$.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Validation error at 50 units against updates, five runs an arm. Fast weights fall from the dotted plateau at 61.65 percent to below one percent first, the LSTM follows to about eight percent, the network with layer norm but no memory leaves the plateau late and ends between 19 and 55 percent, the plain network stays on the plateau."}} tags=["hide-input"]
 # @title Figure: at 50 units
@@ -715,7 +720,7 @@ plt.show()
 
 # %% [markdown]
 # And here is the paper's table beside ours, at most 20,000 updates (the paper: up to 700,000). Rings are the rows that got
-# more, 40,000 updates with a falling rate ([section 5 of the experiments](fast_weights_experiments.ipynb)).
+# more, 40,000 updates with a falling learning rate ([section 5 of the experiments](fast_weights_experiments.ipynb)).
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error of the ReLU network, the LSTM and fast weights at 20, 50 and 100 units: every seed a dot, the paper's value a black bar, the plateau dotted. Fast weights lie at 6, 0.2 and 0.3 percent, the LSTM at 11, 8 and 3, the ReLU network on the plateau but for one seed at 100 units. Rings, the longer runs, lie at 0.6 to 10 percent for fast weights with 20 units and at 3 to 5 for the LSTM with 50."}} tags=["hide-input"]
 # @title The paper's table, run again
@@ -793,8 +798,9 @@ check("FW.10", M @ key, new, "after two delta writes the key returns the newer v
 #   without it, in all five runs, but late and in part ([section 6 of the experiments](fast_weights_experiments.ipynb)).
 # - **One inner step is enough** within 10,000 updates, at the rate searched for it
 #   ([section 7 of the experiments](fast_weights_experiments.ipynb)).
-# - **Three different rules go by this name.** The paper's own, in its equation 3, is our (FW.2) and no misprint, as a reviewer
-#   thought ([section 1 of the experiments](fast_weights_experiments.ipynb)).
+# - **Three different rules go by this name**: some read the newest vector a step late, some write the guess. The paper's equation
+#   3 is our (FW.2); a reviewer took it for a misprint, and it is none
+#   ([section 1 of the experiments](fast_weights_experiments.ipynb)).
 # - **Attention is the cheaper form** at 50 and 100 units, in time, while a sequence is no longer than about the number of units
 #   ([section 6 of the theory](fast_weights_theory.ipynb)).
 #
