@@ -9,15 +9,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from workedpapers.batch_norm import BatchNorm
-from workedpapers.experiments import batch_norm as experiment
 from workedpapers.experiments.batch_norm import (
-    ARMS,
-    BEST_RATES,
     CNN_RATES,
-    SEARCH,
-    SEARCH_CNN,
-    SEARCH_SIZES,
-    SIZES_RATES,
+    DEPTH_ARMS,
+    EXPERIMENTS,
+    FEATURES_RATES,
+    FIGURE_ARMS,
+    GHOST_RATES,
+    GHOSTS,
+    MAPS_RATES,
+    NOISE_ARM,
+    ORDER_RATES,
+    POSITION_RATES,
+    SIZES,
     Cost,
     Domain,
     Ghost,
@@ -25,21 +29,23 @@ from workedpapers.experiments.batch_norm import (
     Noise,
     Run,
     Training,
-    _claim,
-    _measure,
     adapt,
     batch_statistics_error,
-    best_rate,
     build,
+    chosen,
     error,
     load,
     look,
     measure,
     readable,
     scoreboard,
+    steps,
     steps_table,
     train,
 )
+from workedpapers.experiments.batch_norm.shift import _measure
+from workedpapers.experiments.batch_norm.steps import _claim
+from workedpapers.experiments.batch_norm.training import observe_last_activation
 from workedpapers.lab import missing, sweep
 
 CPU = torch.device("cpu")
@@ -60,6 +66,10 @@ def test_the_papers_network_has_three_hidden_layers_of_100_sigmoids():
     assert not network[1].bias.any()
 
 
+def test_the_starting_weights_have_the_deviation_that_is_asked_for():
+    assert abs(build(Training(std=0.4), 784)[1].weight.std() - 0.4) < 0.008
+
+
 def test_normalisation_stands_where_it_is_asked_for():
     assert kinds(Training(depth=1)) == ["Flatten", "Linear", "BatchNorm", "Sigmoid", "Linear"]
     assert kinds(Training(depth=1, position="after")) == ["Flatten", "Linear", "Sigmoid", "BatchNorm", "Linear"]
@@ -73,9 +83,12 @@ def test_normalisation_stands_where_it_is_asked_for():
     ]
 
 
-@pytest.mark.parametrize(("norm", "biased"), [("none", True), ("batch", False)])
-def test_a_bias_below_a_normalisation_is_left_out(norm, biased):
-    network = build(Training(norm=norm, depth=2), 64)
+@pytest.mark.parametrize(
+    ("norm", "position", "biased"),
+    [("none", "before", True), ("batch", "before", False), ("batch", "after", True)],
+)
+def test_a_bias_right_below_a_normalisation_is_left_out(norm, position, biased):
+    network = build(Training(norm=norm, position=position, depth=2), 64)
     hidden = [module for module in network if isinstance(module, nn.Linear)]
     assert [module.bias is not None for module in hidden] == [biased, biased, True]
 
@@ -244,7 +257,7 @@ def test_new_statistics_undo_a_change_of_contrast_and_brightness_but_no_inversio
 def test_looking_around_leaves_the_model_where_it_is():
     settings = Training("digits", norm="noisy", learning_rate=1.0)
     run = Run(settings, 0, CPU)
-    observed = experiment._observe_last_activation(run.model)
+    observed = observe_last_activation(run.model)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     _measure(run, 1.0, observed)
     assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
@@ -253,7 +266,7 @@ def test_looking_around_leaves_the_model_where_it_is():
 def test_the_landscape_is_measured_along_the_gradient_of_one_batch():
     settings = Training("digits", norm="none", learning_rate=1.0)
     run, twin = Run(settings, 3, CPU), Run(settings, 3, CPU)
-    measured = _measure(run, 1.0, experiment._observe_last_activation(run.model))
+    measured = _measure(run, 1.0, observe_last_activation(run.model))
     images, labels = next(twin.batches)
     weights = list(twin.model.parameters())
     hidden = twin.model[:-2]
@@ -280,21 +293,45 @@ def test_the_landscape_is_measured_along_the_gradient_of_one_batch():
     below[last.start :] = 0
     nn.utils.vector_to_parameters(start - below, weights)
     _, disturbed = loss_and_gradient()
-    layer_change = ((disturbed - gradient)[last].norm() / gradient[last].norm()).item()
-    expected = (loss, min(losses), max(losses), max(changes), layer_change, drift)
+    own, other = gradient[last], disturbed[last]
+    shift, length = (own - other).norm().item(), own.norm().item()
+    cosine = (own @ other).item() / (length * other.norm().item())
+    expected = (loss, min(losses), max(losses), max(changes), shift, shift / length, cosine, drift)
     assert measured == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_rates_are_what_the_searches_chose():
-    for table, key, rates in (
-        (SEARCH, "norm", BEST_RATES),
-        (SEARCH_CNN, "activation", CNN_RATES),
-        (SEARCH_SIZES, "norm", SIZES_RATES),
-    ):
-        assert missing(table, "book") == []  # a test trains none of these
-        rows = sweep(table, "book", n_jobs=1)
-        best = rows.loc[rows.groupby(key)["validation_error"].idxmin()].set_index(key)["learning_rate"]
-        assert best.to_dict() == rates
+def one_rate(rates):
+    return {arm: (rate,) for arm, rate in rates.items()}
+
+
+def each_size(rates):
+    return {(norm, size): (rate,) for norm, row in rates.items() for size, rate in zip(SIZES, row, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("table", "by", "what", "arms"),
+    [
+        ("search", ["norm"], ["std", "learning_rate"], FIGURE_ARMS),
+        ("search_cnn", ["activation", "norm"], ["learning_rate"], one_rate(CNN_RATES)),
+        ("search_noise", ["norm"], ["std", "learning_rate"], {"noisy": NOISE_ARM}),
+        ("search_position", ["activation", "position"], ["learning_rate"], one_rate(POSITION_RATES)),
+        ("search_depth", ["depth", "norm"], ["std", "learning_rate"], DEPTH_ARMS),
+        ("search_maps", ["norm", "batch_size"], ["learning_rate"], each_size(MAPS_RATES)),
+        ("search_features", ["norm", "batch_size"], ["learning_rate"], each_size(FEATURES_RATES)),
+        ("search_order", ["norm", "order"], ["learning_rate"], one_rate(ORDER_RATES)),
+        (
+            "search_ghost",
+            ["norm", "ghost_size"],
+            ["learning_rate"],
+            one_rate(dict(zip(GHOSTS, GHOST_RATES, strict=True))),
+        ),
+    ],
+)
+def test_every_arm_runs_with_what_its_search_chose(table, by, what, arms):
+    search = EXPERIMENTS[table]
+    assert missing(search, "book") == []  # a test trains none of these
+    best = chosen(sweep(search, "book", n_jobs=1), by)
+    assert dict(zip(best.index, map(tuple, best[what].to_numpy().tolist()), strict=True)) == arms
 
 
 def test_the_table_of_steps_compares_with_the_baseline_of_the_same_seed(monkeypatch):
@@ -305,29 +342,28 @@ def test_the_table_of_steps_compares_with_the_baseline_of_the_same_seed(monkeypa
     }
     rows = []
     for arm, runs in curves.items():
-        activation, norm, rate = ARMS[arm]
+        activation, norm, multiple = steps.ARMS[arm]
         for seed, errors in enumerate(runs):
-            settings = {"activation": activation, "norm": norm, "learning_rate": rate * CNN_RATES["relu"]}
+            rate = multiple * CNN_RATES["relu", "none"]
+            settings = {"activation": activation, "norm": norm, "learning_rate": rate}
             found = {"curve_updates": [100, 200, 300], "curve_error": errors, "curve_population": errors}
             rows.append(settings | {"seed": seed} | found)
-    monkeypatch.setattr(experiment, "sweep", lambda *_, **__: pd.DataFrame(rows))
+    monkeypatch.setattr(steps, "sweep", lambda *_, **__: pd.DataFrame(rows))
     table = steps_table().set_index(["arm", "seed"])
     assert table.best.tolist() == [96, 97, 98, 97, 95.5, 98]
     assert table.gain.tolist() == [0, 0, 2, 0, -0.5, 1]
     assert table.speedup.tolist() == pytest.approx([1, 1, 3, 2 / 3, 0, 1])
 
 
-def test_the_best_rate_has_the_lowest_mean_validation_error():
+def test_a_search_chooses_the_lowest_validation_error_and_of_ties_the_lower_rate():
     rows = pd.DataFrame(
         {
-            "depth": [3, 3, 3, 3, 6, 6],
-            "norm": "none",
-            "learning_rate": [0.3, 0.3, 1.0, 1.0, 0.3, 1.0],
-            "validation_error": [5.0, 7.0, 1.0, 9.0, 4.0, 4.0],
-            "test_error": [1, 2, 3, 4, 5, 6],
+            "depth": [3, 3, 3, 6, 6, 6],
+            "learning_rate": [0.3, 1.0, 3.0, 3.0, 0.3, 1.0],
+            "validation_error": [5.0, 1.0, float("nan"), 4.0, 4.0, 6.0],
         }
     )
-    assert best_rate(rows, ["depth", "norm"]).test_error.tolist() == [3, 4, 5]
+    assert chosen(rows, ["depth"]).learning_rate.to_dict() == {3: 1.0, 6: 0.3}
 
 
 def test_the_scoreboard_compares_with_the_papers_table():

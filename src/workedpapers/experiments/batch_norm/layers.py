@@ -1,0 +1,51 @@
+"""Where the layer stands, and how many of them: before or after the nonlinearity, three to twelve."""
+
+from dataclasses import replace
+from itertools import product
+
+from .training import ACTIVATIONS, RATES, SEARCH_SEED, Training, trainings
+
+SHORT = Training(updates=5_000, evaluate_every=5_000, train_size=50_000)  # the paper's network on grey MNIST
+DEPTHS = (3, 6, 12)
+STDS = (0.1, 0.2, 0.4)
+
+
+def deep(depth: int, norm: str, std: float, learning_rate: float) -> Training:
+    """A network of so many hidden layers of sigmoids."""
+    return replace(SHORT, depth=depth, norm=norm, std=std, learning_rate=learning_rate)
+
+
+#: Starting weights and rate for each depth, by validation error.
+SEARCH_DEPTH = trainings(
+    [deep(*arm) for arm in product(DEPTHS, ("none", "batch"), STDS, RATES)],
+    SEARCH_SEED,
+)
+#: What `SEARCH_DEPTH` chose: std and rate.
+DEPTH_ARMS = {
+    (3, "none"): (0.1, 3.0),
+    (3, "batch"): (0.1, 1.0),
+    (6, "none"): (0.4, 1.0),
+    (6, "batch"): (0.1, 1.0),
+    (12, "none"): (0.4, 1.0),
+    (12, "batch"): (0.1, 1.0),
+}
+#: How many hidden layers of sigmoids can be trained.
+DEPTH = trainings([deep(*key, *arm) for key, arm in DEPTH_ARMS.items()])
+
+
+def placed(activation: str, position: str, learning_rate: float) -> Training:
+    """Normalised before or after the nonlinearity."""
+    return replace(SHORT, activation=activation, position=position, learning_rate=learning_rate)
+
+
+#: The rate for each position, by validation error.
+SEARCH_POSITION = trainings([placed(*arm) for arm in product(ACTIVATIONS, ("before", "after"), RATES)], SEARCH_SEED)
+#: What `SEARCH_POSITION` chose.
+POSITION_RATES = {
+    ("sigmoid", "before"): 1.0,
+    ("sigmoid", "after"): 1.0,
+    ("relu", "before"): 1.0,
+    ("relu", "after"): 1.0,
+}
+#: Normalise before or after the nonlinearity.
+POSITION = trainings([placed(*key, rate) for key, rate in POSITION_RATES.items()])
