@@ -206,9 +206,9 @@ check("BN.2", y, torchs, "the two formulas = torch's layer")
 #
 # $$ \sum_i\hat x_i = 0, \qquad \frac1m\sum_i\hat x_i^2 = \frac{\sigma^2}{\sigma^2+\varepsilon} =: \rho \tag{BN.3} $$
 #
-# The number $\rho$ is 1 for $\varepsilon=0$ and else a little less. Nothing else is fixed: features stay correlated (this is *not*
-# [whitening](batch_norm_theory.ipynb), whatever some reviews say), and a lopsided distribution stays lopsided (it does *not* become
-# Gaussian): an affine map cannot change a shape.
+# The number $\rho$ is 1 for $\varepsilon=0$ and else a little less. Nothing else is fixed: features stay correlated (this is *not* whitening, whatever some
+# reviews say), and a lopsided distribution stays lopsided (it does *not* become Gaussian): an affine map cannot change a shape
+# ([section 7 of the theory](batch_norm_theory.ipynb)).
 #
 # Have we taken something from the network that it needs? No. There is a $\gamma$ and a $\beta$ with which the layer does nothing:
 #

@@ -767,8 +767,12 @@ names = {
 }
 fig, ax = plt.subplots(figsize=(4.5, 3.2))
 for column, name in enumerate(names):
-    figures.dots(ax, column - 0.2, domain[f"{name}_kept"], COLORS["noisy"])
-    figures.dots(ax, column + 0.2, domain[f"{name}_new"], COLORS["batch"])
+    for shift, kind, color in (
+        (-0.2, "kept", COLORS["noisy"]),
+        (0.2, "new", COLORS["batch"]),
+    ):
+        places = column + shift + np.linspace(-0.12, 0.12, len(domain))
+        ax.plot(places, domain[f"{name}_{kind}"], "o", markersize=4, color=color)
 ax.plot([], [], "o", color=COLORS["noisy"], label="statistics of training")
 ax.plot([], [], "o", color=COLORS["batch"], label="new statistics")
 ax.set_xticks(range(5), names.values(), rotation=20)

@@ -619,7 +619,7 @@ plt.show()
 # $$ \frac{\mathrm E\,\lVert\partial L/\partial h_{l}\rVert^2}{\mathrm E\,\lVert\partial L/\partial h_{l+1}\rVert^2} = \frac12\cdot\frac{1}{\frac12-\frac1{2\pi}} = \frac{\pi}{\pi-1} \approx 1.467 \tag{BN.41} $$
 #
 # That is 1.21 per layer in length (Yang et al. 2019, in mean-field theory): a fresh deep ReLU network *with* the layer has
-# exploding gradients, and very deep ones without skip connections did not train for them. At moderate depth [section 7 of
+# exploding gradients, and very deep ones without skip connections did not train for them. At moderate depth [section 9 of
 # the lesson](batch_norm.ipynb) may help: a layer with a large gradient grows, and its effective rate falls (not tested here).
 
 

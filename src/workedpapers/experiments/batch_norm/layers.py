@@ -7,7 +7,8 @@ from .training import ACTIVATIONS, RATES, SEARCH_SEED, Training, trainings
 
 SHORT = Training(updates=5_000, evaluate_every=5_000, train_size=50_000)  # the paper's network on grey MNIST
 DEPTHS = (3, 6, 12)
-STDS = (0.1, 0.2, 0.4)
+STDS = (0.1, 0.2, 0.4, 0.8)
+DEEP_RATES = (0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 def deep(depth: int, norm: str, std: float, learning_rate: float) -> Training:
@@ -17,7 +18,7 @@ def deep(depth: int, norm: str, std: float, learning_rate: float) -> Training:
 
 #: Starting weights and rate for each depth, by validation error.
 SEARCH_DEPTH = trainings(
-    [deep(*arm) for arm in product(DEPTHS, ("none", "batch"), STDS, RATES)],
+    [deep(*arm) for arm in product(DEPTHS, ("none", "batch"), STDS, DEEP_RATES)],
     SEARCH_SEED,
 )
 #: What `SEARCH_DEPTH` chose: std and rate.

@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from workedpapers.lab import Experiment, progress
 
-from .layers import STDS, deep
-from .training import RATES, SEARCH_SEED, Run, Training, error, observe_last_activation, trainings
+from .layers import DEEP_RATES, STDS, deep
+from .training import SEARCH_SEED, Run, Training, error, observe_last_activation, trainings
 
 #: Starting weights and rate of the network with noise, by validation error; its rivals are those of `DEPTH`.
-SEARCH_NOISE = trainings([deep(3, "noisy", std, rate) for std, rate in product(STDS, RATES)], SEARCH_SEED)
+SEARCH_NOISE = trainings([deep(3, "noisy", std, rate) for std, rate in product(STDS, DEEP_RATES)], SEARCH_SEED)
 #: What `SEARCH_NOISE` chose: std and rate.
 NOISE_ARM = (0.1, 1.0)
 #: Noise behind the layer.
