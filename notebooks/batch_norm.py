@@ -14,8 +14,8 @@
 # %% [markdown]
 # # Batch normalization: standardise every feature over the batch
 #
-# **The problem.** Every update of the lower layers shifts and stretches what the layers above receive. Deep networks
-# then need small steps and a careful start.
+# **The problem.** Every update of the lower layers shifts and stretches what the layers above receive. Deep networks then need
+# small steps and a careful start.
 #
 # **The idea.** Let each layer standardise each of its features over the mini-batch, $\hat x=v\,(x-\mu)$ with
 # $v=1/\sqrt{\sigma^2+\varepsilon}$, give it two learned numbers $\gamma,\beta$ to choose another scale and offset, and
@@ -126,9 +126,8 @@ plt.show()
 #
 # **Standardising is a school exercise. Doing it over a batch ties the examples together.**
 #
-# You standardise the inputs of a network before training, so that every feature has mean 0 and deviation 1. Why stop at the
-# inputs? To the tenth layer the ninth is the input, and every update changes what it sends. Take one unit somewhere inside, and
-# what it receives for eight examples:
+# You standardise the inputs of a network before training. Why stop there? To the tenth layer the ninth is the input, and every
+# update changes what it sends. Take one unit somewhere inside, and what it receives for eight examples:
 
 # %%
 x = torch.tensor([2.0, 4, 4, 4, 5, 5, 7, 9], dtype=torch.float64)
@@ -138,8 +137,8 @@ print(f"mean {mean:g}, deviation {deviation:g}")
 print("standardised:", [round(value, 2) for value in x_hat.tolist()])
 
 # %% [markdown]
-# Whatever the layers below do to this unit's offset and scale, the numbers that go up have mean 0 and deviation 1. But the
-# examples are no longer strangers to each other:
+# Whatever the layers below do to this unit's offset and scale, what goes up has mean 0 and deviation 1. But the examples are
+# no longer strangers to each other:
 #
 # **Change it.** In the cell above, write `7, 25]` for `7, 9]`: another last example. What happens to the first seven?
 #
@@ -165,8 +164,8 @@ print([round(value, 3) for value in gradient.tolist()])
 print("sum is zero:", bool(gradient.sum().abs() < 1e-12))
 
 # %% [markdown]
-# All eight get a gradient from a loss that asks about one, and the eight add up to zero. You will see why in section 6. First
-# the layer itself: which mean, which variance, and what if the unit was better off as it was?
+# All eight get a gradient from a loss that asks about one, and the eight add up to zero (section 6 says why). First the layer
+# itself: which mean, which variance, and what if the unit was better off as it was?
 
 # %% [markdown]
 # ## 2. The layer, forward
@@ -182,9 +181,8 @@ print("sum is zero:", bool(gradient.sum().abs() < 1e-12))
 #
 # $$ y_i = \gamma\,\hat x_i + \beta, \qquad \hat x_i = \frac{x_i-\mu}{\sqrt{\sigma^2+\varepsilon}} \tag{BN.2} $$
 #
-# $\varepsilon$ guards against a feature that is constant in the batch. The paper leaves its value open; PyTorch takes $10^{-5}$
-# and starts from $\gamma=1$, $\beta=0$. The cell gets the variance a second way, without any mean, from the differences of all
-# pairs, and the layer from PyTorch:
+# $\varepsilon$ guards against a feature that is constant in the batch; PyTorch takes $10^{-5}$ and starts from $\gamma=1$,
+# $\beta=0$. The cell gets the variance a second way, from the differences of all pairs, and the layer from PyTorch:
 
 # %%
 m, features, eps = 12, 3, 0.3  # a large ε, so that errors in it show
@@ -210,7 +208,7 @@ check("BN.2", y, torchs, "the two formulas = torch's layer")
 # reviews say), and a lopsided distribution stays lopsided (it does *not* become Gaussian): an affine map cannot change a shape
 # ([section 7 of the theory](batch_norm_theory.ipynb)).
 #
-# Have we taken something from the network that it needs? No. There is a $\gamma$ and a $\beta$ with which the layer does nothing:
+# Has the network lost something that it needs? No. With the right $\gamma$ and $\beta$ the layer does nothing:
 #
 # $$ \gamma=\sqrt{\sigma^2+\varepsilon},\;\beta=\mu \quad\Rightarrow\quad y_i = x_i \tag{BN.4} $$
 
@@ -224,16 +222,16 @@ undone = F.batch_norm(x, None, None, scale, offset, training=True, eps=eps)
 check("BN.4", undone, x, "with the right γ and β the layer does nothing")
 
 # %% [markdown]
-# For *this* batch. The next has another mean and variance. Then which are used once training is over, when there is no batch?
+# For *this* batch. The next has other statistics. And which are used once training is over, when there is no batch?
 
 # %% [markdown]
 # ## 3. The whole layer
 #
 # **Twenty lines with two branches: in training the batch's own statistics, in evaluation remembered ones.**
 #
-# In training the layer also keeps a moving average of mean and variance; in evaluation it uses that, so that an example is answered
-# without asking who else came along. Three lines deserve a question now and get an answer later: the factor $m/(m-1)$ (section 7), why `mean` and `var` are *not* detached from the gradient
-# (section 5), and `axes` (section 8).
+# In training the layer keeps a moving average of mean and variance; in evaluation it uses that, so that an example is answered
+# without asking who else came along. Three things are explained later: the factor $m/(m-1)$ (section 7), why `mean` and `var`
+# are *not* detached from the gradient (section 5), and `axes` (section 8).
 
 
 # %%
@@ -262,9 +260,9 @@ class MyBatchNorm(nn.Module):
 
 
 # %% [markdown]
-# `lerp_(new, α)` moves a buffer the share α of the way to `new`. The averages are *buffers*: they are saved with the model and move
-# to the GPU with it, but no optimiser touches them. And the branch asks `self.training`, not whether gradients are on: you may want
-# gradients in evaluation. Against PyTorch's layer, after three training steps and in evaluation:
+# `lerp_(new, α)` moves a tensor the share α of the way to `new`. The averages are *buffers*: saved with the model, moved to the GPU
+# with it, touched by no optimiser. The branch asks `self.training`, not whether gradients are on: you may want gradients in
+# evaluation. Against PyTorch's layer, after three training steps and in evaluation:
 
 # %%
 mine, theirs = MyBatchNorm(features).double(), nn.BatchNorm1d(features).double()
@@ -287,8 +285,8 @@ check("BN.10", *(answer.detach() for answer in answers), "and the evaluation")
 # ValueError: Expected more than 1 value per channel when training…
 # ```
 #
-# Alone in its batch an example is its own mean: $\hat x=0$, and the output is $\beta$ whatever comes in. PyTorch refuses; yours does not
-# notice. It is the commonest way to meet the two branches: a forgotten `model.eval()`.
+# Alone in its batch an example is its own mean: $\hat x=0$, and the output is $\beta$ whatever comes in. PyTorch refuses; yours
+# does not notice. So you learn of a forgotten `model.eval()`.
 #
 # </details>
 #
@@ -297,8 +295,8 @@ check("BN.10", *(answer.detach() for answer in answers), "and the evaluation")
 #
 # **What comes out depends on how many examples share a batch, most of all below eight.**
 #
-# One unit has a lopsided distribution with two peaks (above). Below it is what leaves the layer if its 3,072 examples arrive in
-# batches of the size that you choose. Start with two.
+# Above, what one unit receives for 3,072 examples. Below, what leaves the layer if they arrive in batches of the size that you
+# choose. Start with two.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Explore: batch size, γ, β
@@ -343,22 +341,20 @@ explore(
 # %% [markdown]
 # <details><summary>What you see</summary>
 #
-# With two, whatever the unit saw, it says $\beta\pm\gamma$: the larger of the two or the smaller. With four, values pile up at a
-# wall: no standardised value can leave $\pm\sqrt{m-1}$ ([section 1 of the theory](batch_norm_theory.ipynb)). From 32 on the shape
-# is the old one.
+# With two, whatever the unit saw, it says $\beta\pm\gamma$. With four, values pile up at a wall: none can leave $\pm\sqrt{m-1}$
+# ([section 1 of the theory](batch_norm_theory.ipynb)). From 32 on the shape is the old one.
 #
 # </details>
 #
-# All of this could be done by hand after every update: measure the mean, subtract it. Why should the gradient know about it?
+# You could normalise after every update, outside of the network. Why should the gradient know about it?
 
 # %% [markdown]
 # ## 5. What if the gradient ignores the batch?
 #
 # **Then parameters grow without bound while the loss stands still.**
 #
-# A layer adds a bias, $x_i=u_i+b$, and the output is centred, $\hat x=x-\mu$. Let the step treat $\mu$ as a constant. It moves $b$
-# by $-\eta\,G$ with $G=\sum_i\partial L/\partial\hat x_i$. But $\mu$ moves along, $\hat x$ stays what it was, and so do the loss and $G$. The next
-# step is the same again:
+# A layer adds a bias, $x_i=u_i+b$, and the output is centred, $\hat x=x-\mu$. A step that takes $\mu$ for a constant moves $b$ by
+# $-\eta\,G$. But $\mu$ moves along, $\hat x$ stays what it was, and so do the loss and $G$. The next step is the same again:
 #
 # $$ b_t = b_0-t\,\eta\,G, \qquad G=\sum_i\frac{\partial L}{\partial\hat x_i} \tag{BN.5} $$
 
@@ -401,7 +397,7 @@ plt.show()
 #
 # </details>
 #
-# The drift needs that nothing above the layer corrects it; one trainable offset there would. Still: what does the true gradient look like?
+# (The drift needs that nothing above corrects it; one trainable offset there would.) What does the true gradient look like?
 
 # %% [markdown]
 # ## 6. The backward pass
@@ -413,20 +409,19 @@ plt.show()
 #
 # $$ \frac{\partial L}{\partial\beta}=\sum_i g_i, \qquad \frac{\partial L}{\partial\gamma}=\sum_i g_i\,\hat x_i \tag{BN.6} $$
 #
-# For $x$, first go forward: change the batch a little, by $dx_i$. The mean moves by $\operatorname{mean}(dx)$. The variance moves by
-# $\frac2m\sum_j(x_j-\mu)\,dx_j$, and so $v$ by $-\frac12v^3$ times that. In $\hat x_i=v\,(x_i-\mu)$ both count; with
-# $x_i-\mu=\hat x_i/v$,
+# For $x$, first go forward. Change the batch a little, by $dx_i$: the mean moves by $\operatorname{mean}(dx)$, the variance by
+# $\frac2m\sum_j(x_j-\mu)\,dx_j$, and $v$ by $-\frac12v^3$ times that. With $x_i-\mu=\hat x_i/v$,
 #
 # $$ d\hat x_i = v\Bigl(dx_i-\operatorname{mean}(dx)-\hat x_i\operatorname{mean}(\hat x\,dx)\Bigr) $$
 #
-# The layer passes a change on, but for the part that shifts the whole batch and the part that stretches it: those it would undo. Now
-# backward. How much $dx_j$ moves $\hat x_i$ is $v\,(\delta_{ij}-\frac1m-\frac1m\hat x_i\hat x_j)$, the same as how much $dx_i$ moves $\hat x_j$. So
-# a gradient on its way down meets the same rule as a change on its way up:
+# A change is passed on without the part that shifts the whole batch and without the part that stretches it: those the layer undoes.
+# Now backward. How much $dx_j$ moves $\hat x_i$ is $v\,(\delta_{ij}-\frac1m-\frac1m\hat x_i\hat x_j)$ with $\delta_{ij}=1$ for $i=j$, else 0: the same as how much $dx_i$
+# moves $\hat x_j$. So a gradient on its way down meets the rule of a change on its way up:
 #
 # $$ \frac{\partial L}{\partial x_i} = \gamma v\Bigl(g_i - \frac1m\frac{\partial L}{\partial\beta} - \frac{\hat x_i}{m}\frac{\partial L}{\partial\gamma}\Bigr) \tag{BN.7} $$
 #
-# Two sums over the batch and one expression per value, for every $\varepsilon$. (The paper goes along the graph instead and gets six
-# lines: [section 2 of the theory](batch_norm_theory.ipynb).)
+# Two sums over the batch and one expression per value, for every $\varepsilon$. (The paper's six lines say the same:
+# [section 2 of the theory](batch_norm_theory.ipynb).)
 
 # %%
 g = torch.randn(m, features, dtype=torch.float64)
@@ -483,16 +478,15 @@ axes[2].set(xlabel="example (its value)")
 plt.show()
 
 # %% [markdown]
-# The lowest row is the gradient that PyTorch gave in section 1. Pull the second example up, from 4: the mean rises, so $\hat x_1$ sinks,
-# and the bar is negative. Pull the 9 up: the mean rises as well, but the batch widens more, and that draws $\hat x_1=-1.5$
-# towards zero: positive.
+# The lowest row is what PyTorch gave in section 1. Pull up the second example, a 4: the mean rises, $\hat x_1$ sinks, the bar is
+# negative. Pull up the 9: the mean rises, too, but the batch also widens, which draws $\hat x_1=-1.5$ towards zero: positive.
 #
 # As a matrix over one feature of the batch, with $\mathbf 1$ the vector of ones:
 #
 # $$ \frac{\partial L}{\partial x} = \gamma v\,P\,g, \qquad P = I - \frac{\mathbf 1\mathbf 1^\top}{m} - \frac{\hat x\,\hat x^\top}{m} \tag{BN.8} $$
 #
-# For $\varepsilon=0$ $P$ is the orthogonal projector onto what is neither shift nor stretch. Multiply by $\mathbf 1^\top$ and by $\hat x^\top$,
-# and (BN.3) gives the zero of section 1, and almost another:
+# For $\varepsilon=0$ $P$ is the orthogonal projector onto what is neither shift nor stretch. Multiplied by $\mathbf 1^\top$ and by
+# $\hat x^\top$, (BN.3) gives the zero of section 1, and almost another:
 #
 # $$ \sum_i\frac{\partial L}{\partial x_i}=0, \qquad \sum_i\hat x_i\frac{\partial L}{\partial x_i} = \gamma v\,(1-\rho)\,\frac{\partial L}{\partial\gamma} \tag{BN.9} $$
 
@@ -511,8 +505,8 @@ stretch = gamma * v * (1 - rho) * d_gamma
 check("BN.9", (x_hat * auto_x).sum(0), stretch, "almost none along the stretch")
 
 # %% [markdown]
-# Two directions of $m$ are lost. What is left if the batch has just two examples? With $\varepsilon=0$ nothing:
-# $\hat x=\pm1$ whatever comes in ([section 3 of the theory](batch_norm_theory.ipynb)). And what if it has one, when the network is in use?
+# Two directions of $m$ are lost. In a batch of two, for $\varepsilon=0$, that is all: $\hat x=\pm1$ whatever comes in, and no gradient
+# passes ([section 3 of the theory](batch_norm_theory.ipynb)). And a batch of one, when the network is in use?
 
 # %% [markdown]
 # ## 7. Inference: which variance?
@@ -520,13 +514,13 @@ check("BN.9", (x_hat * auto_x).sum(0), stretch, "almost none along the stretch")
 # **A batch is described by its own, biased variance. For an example not yet seen you need the population's, and its estimate is
 # unbiased.**
 #
-# In use, mean and variance of the batch give way to those of the whole training set, $\mathrm E[x]$ and $\mathrm{Var}[x]$. What remains of
-# the layer is one affine map:
+# In use, the batch's mean and variance give way to those of the whole training set, $\mathrm E[x]$ and $\mathrm{Var}[x]$. What
+# remains is one affine map:
 #
 # $$ y = k\,x + c, \qquad k=\frac{\gamma}{\sqrt{\mathrm{Var}[x]+\varepsilon}}, \quad c=\beta-k\,\mathrm E[x] \tag{BN.10} $$
 #
-# Where do the two numbers come from? Take the examples of a batch as independent draws. Its mean is right on average. Its variance is
-# too small, because it is measured about the batch's own mean, which lies closer to the batch than the true one:
+# Where do the two numbers come from? Take the examples of a batch as independent draws. Its mean is right on average. Its variance
+# is too small, for it is measured about the batch's own mean, which lies closer to the batch than the true one:
 #
 # $$ \mathrm E\,[\sigma^2] = \frac{m-1}{m}\,\mathrm{Var}[x] \tag{BN.11} $$
 #
@@ -561,7 +555,7 @@ check("BN.11", average, expected, "all 64 batches of three, exactly")
 # AssertionError: BN.11: left and right are not equal…
 # ```
 #
-# The batches now average to 11/2, which is what the unchanged cell gave for the four values, the whole population: unbiased.
+# The batches now average to 11/2, what the unchanged cell gave for the whole population: unbiased.
 #
 # </details>
 #
@@ -569,11 +563,11 @@ check("BN.11", average, expected, "all 64 batches of three, exactly")
 #
 # $$ \mathrm E[x]\leftarrow\mathrm E_B[\mu_B], \qquad \mathrm{Var}[x]\leftarrow\frac{m}{m-1}\,\mathrm E_B[\sigma_B^2] \tag{BN.12} $$
 #
-# It is asked again and again why PyTorch normalises with one variance and stores another. This is why: the biased one makes the
-# batch's own mean square $\rho\approx1$, the unbiased one is right about strangers. They differ by 0.8% in scale at $m=60$, by 41% at $m=2$.
+# That is why PyTorch normalises with one variance and stores another, about which many have asked: the biased one makes the
+# batch's own mean square $\rho\approx1$, the unbiased one is right about strangers. In scale they differ by 0.8% at $m=60$, by 41% at $m=2$.
 #
-# An extra pass over the data costs time, so frameworks keep a moving average $r$ of each batch's statistic $s$ instead, with a small
-# weight $\alpha$ for the newest (PyTorch's `momentum`, 0.1; Keras calls $1-\alpha$ so):
+# An extra pass costs time, so frameworks keep a moving average $r$ of the batches' statistics $s$ instead, with a small weight
+# $\alpha$ for the newest (PyTorch's `momentum`, 0.1; Keras calls $1-\alpha$ so):
 #
 # $$ r_t = (1-\alpha)\,r_{t-1}+\alpha\,s_t \tag{BN.13} $$
 
@@ -619,17 +613,16 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The curves belong to the same networks. With $\alpha=0.01$ the start (mean 0, variance 1) still weighs $0.99^{100}=37\%$ after 100 batches.
-# **If your network trains well and evaluates badly, recompute the statistics before you look further.**
+# With $\alpha=0.01$ the start (mean 0, variance 1) still weighs $0.99^{100}=37\%$ after 100 batches. **If your network trains well and
+# evaluates badly, recompute the statistics before you look further.**
 
 # %% [markdown]
 # ## 8. Feature maps, biases, folding
 #
 # **A convolution has one mean and variance per map. A bias below the layer is useless. After training the layer can be removed.**
 #
-# A convolution computes the same feature at every site. To keep it the same after normalising, all sites of a map must share their
-# statistics, so sites are simply more examples: $m\,p\,q$ values for $m$ images of $p\times q$ sites. With $n$ for the image, $c$ for the map,
-# $s$ for the site,
+# A convolution computes the same feature at every site. To keep it the same, all sites of a map share their statistics: sites are more
+# examples, $m\,p\,q$ values for $m$ images of $p\times q$ sites. With $n$ for the image, $c$ for the map, $s$ for the site,
 #
 # $$ \mathrm{BN}(x)_{ncs} = \mathrm{BN}(x')_{(ns)\,c}, \qquad x'_{(ns)\,c}=x_{ncs} \tag{BN.14} $$
 #
@@ -639,9 +632,8 @@ plt.show()
 #
 # $$ \mathrm{BN}(Wu+b)=\mathrm{BN}(Wu), \qquad \frac{\partial L}{\partial b}=\sum_i\frac{\partial L}{\partial x_i}=0 \tag{BN.15} $$
 #
-# which is the first sum of (BN.9). That is why you see `bias=False` in front of so many batch norms; $\beta$ does its work.
-#
-# And in use, (BN.10) follows a linear map; two affine maps in a row are one, so that the layer costs nothing:
+# the first sum of (BN.9). Hence `bias=False` in front of so many batch norms; $\beta$ does its work. And in use, (BN.10) follows a
+# linear map: two affine maps in a row are one, and the layer costs nothing:
 #
 # $$ k\,(Wu+b)+c = W_f\,u+b_f, \qquad W_f=\operatorname{diag}(k)\,W, \quad b_f=k\,(b-\mathrm E[x])+\beta \tag{BN.16} $$
 
@@ -674,16 +666,16 @@ check("BN.16", two_layers, one_layer, "convolution and norm = one convolution")
 check("BN.16", fold(conv, norm)(picture).detach(), one_layer, "= the library's fold")
 
 # %% [markdown]
-# A bias in front of the layer is one thing that no longer matters. Is there more?
+# So a bias in front no longer matters. What else?
 
 # %% [markdown]
 # ## 9. Scale, and the learning rate
 #
 # **The length of a normalised layer's weights does not matter to the output. It sets the learning rate instead.**
 #
-# From here to the end of the section $\varepsilon=0$ ([section 5 of the theory](batch_norm_theory.ipynb) has it with $\varepsilon$). Multiply the weights by $a>0$: mean and
-# deviation are multiplied as well, and the output stays. Differentiate both sides with respect to $W$; on the left the chain rule gives a
-# factor $a$:
+# In this section $\varepsilon=0$ ([section 5 of the theory](batch_norm_theory.ipynb) has it with $\varepsilon$). Multiply the weights by
+# $a>0$: mean and deviation are multiplied as well, and the output stays. Differentiate with respect to $W$; on the left the chain
+# rule gives a factor $a$:
 #
 # $$ \mathrm{BN}\bigl((aW)u\bigr)=\mathrm{BN}(Wu), \qquad \frac{\partial L}{\partial(aW)}=\frac1a\,\frac{\partial L}{\partial W} \tag{BN.17} $$
 #
@@ -742,16 +734,16 @@ fig.suptitle("Rates a hundredfold apart end within a factor of five")
 plt.show()
 
 # %% [markdown]
-# Weight decay below the layer therefore does not make the function simpler: it keeps the weights short and the effective rate high
-# ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350)). Does all this help a real network?
+# So weight decay below the layer does not make the function simpler: it keeps the weights short and the effective rate high
+# ([van Laarhoven 2017](https://arxiv.org/abs/1706.05350)). Does all this help a network?
 
 # %% [markdown]
 # ## 10. It works
 #
-# **TAKEAWAY.**
+# **At one low rate for both the layer looks like a miracle. Tuned, it wins by a third of a point, over a wider range of rates.**
 #
-# First live: the paper's network of three hidden layers with 100 sigmoids each, with your layer and without, on the small digits of 8×8
-# pixels that come with scikit-learn.
+# First live: the paper's network, three hidden layers of 100 sigmoids, with your layer and without, on the small digits that come with
+# scikit-learn.
 
 
 # %%
@@ -764,54 +756,52 @@ def network(norm):
     return nn.Sequential(*layers, nn.Linear(100, 10)).to(device)
 
 
-# %% mystnb={"image": {"alt": "Test error of two live runs on small digits against updates: with batch norm it falls within the first 60 updates and ends near 10 percent; without it stays near 90 percent for the first 200 updates."}} tags=["nbval-ignore-output"]
-data, test = Split.load("digits", "train", device), Split.load("digits", "test", device)
-rate, errors = 0.5, {"with": [], "without": []}
-for name, found in errors.items():
-    torch.manual_seed(0)
-    model = network(norm=name == "with")
-    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+def train(model, rate, updates=400):
+    """Test error in percent after every 20 updates."""
+    data, test = (Split.load("digits", part, device) for part in ("train", "test"))
     batches = data.batches(60, torch.Generator().manual_seed(0))
-    for update in progress(range(400)):
+    optimizer, errors = torch.optim.SGD(model.parameters(), lr=rate), []
+    for update in progress(range(1, updates + 1)):
         images, labels = next(batches)
         optimizer.zero_grad()
         F.cross_entropy(model(images), labels).backward()
         optimizer.step()
-        if update % 20 == 19:
-            with torch.no_grad():
-                said = model.eval()(test.images).argmax(1)
-            found.append(100 * float((said != test.labels).float().mean()))
+        if update % 20 == 0:
+            model.eval()
+            wrong = model(test.images).argmax(1) != test.labels
+            errors.append(100 * float(wrong.float().mean()))
             model.train()
-    plt.plot(
-        range(20, 401, 20), found, label=name, color={"with": WITH}.get(name, WITHOUT)
-    )
-print(
-    "without, after 400 updates:",
-    "guessing" if errors["without"][-1] > 50 else "trained",
-)
+    return errors
+
+
+# %% mystnb={"image": {"alt": "Test error of two live runs on small digits against updates: with batch norm it falls to 10 percent within the first 40 updates; without it stays near 90 percent for the first 250 updates."}} tags=["nbval-ignore-output"]
+rate, runs = 0.5, {}
+for name, color in (("with", WITH), ("without", WITHOUT)):
+    torch.manual_seed(0)
+    runs[name] = train(network(norm=name == "with"), rate)
+    plt.plot(range(20, 401, 20), runs[name], label=name, color=color)
+print("without:", "still guessing" if runs["without"][-1] > 50 else "trained")
 plt.gca().set(xlabel="updates", ylabel="test error (%)", ylim=(0, 100))
-plt.title("At one rate for both, the layer starts at once")
+plt.title(f"At rate {rate:g} for both, the layer starts at once")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# A miracle, as in the paper's first figure? Be careful.
-#
-# **Change it.** In the cell above, write `rate, errors = 3.0` for `rate, errors = 0.5`.
+# **Change it.** In the cell above, write `rate, runs = 3.0` for `rate, runs = 0.5`.
 #
 # <details><summary>What happens</summary>
 #
 # ```text
-# without, after 400 updates: trained
+# without: trained
 # ```
 #
-# The plain network was not unable to learn, it was too slow at that rate. One rate for both is not a fair comparison.
+# The plain network was not unable to learn, it was slow at that rate. One rate for both is no fair comparison.
 #
 # </details>
 #
-# So here is the paper's experiment, each arm with a search of its own: MNIST, binary images, batches of 60, 50,000 updates. The paper names neither
-# learning rate nor the deviation of its "small random Gaussian" weights. Each arm got one search over five rates and four deviations (10,000 updates, judged on 10,000
-# images held out, a seed that no figure shows), and five seeds at its best.
+# So here is the paper's own experiment with a search for each arm: MNIST, binary images, batches of 60, 50,000 updates. The paper names
+# neither the rate nor the deviation of its "small random Gaussian" weights. Each arm gets one search over five rates and four deviations (10,000 updates, images held out, a seed
+# that no figure shows), then five seeds at its best.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "ALT3"}} tags=["hide-input"]
 # @title The paper's figure 1, tuned
@@ -836,9 +826,10 @@ fig.suptitle("A wide gap at one low rate, a narrow one when tuned")
 plt.show()
 
 # %% [markdown]
-# TUNED TEXT
-#
-# And the claim that the layer *allows* larger rates? A small convolutional network, 1,000 updates, eleven rates over three and a half decades:
+# At rate 0.1 for both you see the paper's figure: after 1,000 updates 9% against 49%. At the best of each the plain network is even
+# slightly ahead for two thousand updates. In the end the layer wins in all five pairs of runs, $2.33\pm0.17$ against $2.64\pm0.06$, and reaches the plain network's
+# best error in 1.1 to 3.1 times fewer updates (median 2.4). It is a real gain, and a small one. What of the claim that the layer allows larger rates? A small convolutional
+# network, 1,000 updates, eleven rates, three seeds:
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "ALT4"}} tags=["hide-input"]
 # @title Which rates work?
@@ -863,7 +854,8 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# RANGE TEXT
+# Say that a rate works if every run errs on less than a fifth. Without the layer 0.3 and 1 do; with it all from 0.03 to 5. The low end is about speed (the plain
+# network at 0.1 needs more updates, not another rate), the high end about stability: fivefold, on this grid.
 
 # %% [markdown]
 # ## 11. Relatives
@@ -912,8 +904,8 @@ grouped = over((2, 3, 4), x.view(4, 2, 3, 3, 5)).view_as(x)
 check("BN.20", grouped, F.group_norm(x, 2, eps=eps), "group norm")
 
 # %% [markdown]
-# The last three ask nothing about other examples: they are the same in training and in use, and work with a batch of one. In exchange,
-# whether a whole example is loud is no longer seen. Their backward pass differs in one place ([section 9 of the theory](batch_norm_theory.ipynb)).
+# The last three ask nothing about other examples: they are the same in training and in use, and work with a batch of one. Their
+# backward pass differs in one place ([section 9 of the theory](batch_norm_theory.ipynb)).
 
 # %% [markdown]
 # ## 12. What is it worth?
@@ -953,8 +945,8 @@ def check_exercise_1(outlier_value):
 # %% [markdown]
 # <details><summary>Solution 1</summary>
 #
-# The mean is $z/m$, so the outlier deviates by $z(m-1)/m$. The mean square is $z^2/m$, so the variance is
-# $z^2/m-z^2/m^2=z^2(m-1)/m^2$. For $\varepsilon=0$ the answer is $\pm\sqrt{m-1}$: the wall that you saw in section 4.
+# The outlier deviates from the mean by $z-z/m$; the variance is $z^2/m-z^2/m^2=z^2(m-1)/m^2$. For $\varepsilon=0$ the answer is
+# $\pm\sqrt{m-1}$: the wall of section 4.
 #
 # ```python
 # def outlier_value(m, z, eps):
@@ -963,8 +955,8 @@ def check_exercise_1(outlier_value):
 #
 # </details>
 #
-# **2 (implementation).** Write the backward pass of a *frozen* layer: it is in evaluation, and its statistics are constants. Return the
-# gradients of input, weight and bias. Which terms of (BN.7) are gone?
+# **2 (implementation).** Write the backward pass of a layer in evaluation, whose statistics are constants: the gradients of input, weight
+# and bias. Which terms of (BN.7) are gone?
 
 
 # %% tags=["exercise-2"]
@@ -993,8 +985,7 @@ def check_exercise_2(frozen_backward):
 # %% [markdown]
 # <details><summary>Solution 2</summary>
 #
-# Both terms that couple the examples are gone: the statistics do not move with $x$. This is why a frozen layer trains well with a batch of
-# one.
+# Both terms that couple the examples are gone: a frozen layer can train with a batch of one.
 #
 # ```python
 # def frozen_backward(grad_output, x, weight, running_mean, running_var, eps):
@@ -1040,8 +1031,8 @@ def check_exercise_3(fold_before):
 # %% [markdown]
 # <details><summary>Solution 3</summary>
 #
-# $W(k\circ x+c)+b=(W\operatorname{diag}(k))\,x+(Wc+b)$: columns are scaled now, not rows. For a convolution with zero padding the second
-# term would differ at the border, where fewer inputs contribute their $c$.
+# $(W\operatorname{diag}(k))\,x+(Wc+b)$: columns are scaled now, not rows. For a convolution that pads with zeros the second term would
+# differ at the border.
 #
 # ```python
 # def fold_before(norm, linear):
@@ -1052,10 +1043,9 @@ def check_exercise_3(fold_before):
 #
 # </details>
 #
-# **4 (experiment).** Section 9 says that the layer lowers a rate that is too large by itself. See it in a network: train the configuration
-# that you are given once, on the CPU with seed 0, and return the effective rate of the first layer at the end, relative to its length at
-# the start: the rate divided by the squared growth of $\lVert W\rVert$. `experiment.train(config, 0, torch.device("cpu"))` returns a dictionary with
-# `growth`, the length at the end over that at the start. Then compare the rates 0.1, 1 and 10.
+# **4 (experiment).** See the layer lower a rate that is too large (section 9). `experiment.train(config, 0, torch.device("cpu"))` trains
+# a network and returns a dictionary; its `growth` is the length of the first layer's weights at the end over that at the start. Return
+# the effective rate at the end: the rate divided by the squared growth. Then compare the rates 0.1, 1 and 10.
 
 
 # %% tags=["exercise-4"]
@@ -1080,8 +1070,7 @@ def check_exercise_4(effective_rate):
 # %% [markdown]
 # <details><summary>Solution 4</summary>
 #
-# At 0.1 the weights hardly move. At 1 they grow by a sixth, and the effective rate is about 0.7. At 10 they grow more than fourfold, and
-# the effective rate at the end is *lower* than at 1.
+# At 1 the effective rate is about 0.7. At 10 the weights grow more than fourfold, and it ends *lower* than at 1.
 #
 # ```python
 # def effective_rate(config):

@@ -20,7 +20,7 @@ from workedpapers.experiments.batch_norm import (
     MAPS_RATES,
     NOISE_ARM,
     ORDER_RATES,
-    POSITION_RATES,
+    POSITION_ARMS,
     SIZES,
     Cost,
     Domain,
@@ -314,7 +314,7 @@ def each_size(rates):
         ("search", ["norm"], ["std", "learning_rate"], FIGURE_ARMS),
         ("search_cnn", ["activation", "norm"], ["learning_rate"], one_rate(CNN_RATES)),
         ("search_noise", ["norm"], ["std", "learning_rate"], {"noisy": NOISE_ARM}),
-        ("search_position", ["activation", "position"], ["learning_rate"], one_rate(POSITION_RATES)),
+        ("search_position", ["activation", "position"], ["std", "learning_rate"], POSITION_ARMS),
         ("search_depth", ["depth", "norm"], ["std", "learning_rate"], DEPTH_ARMS),
         ("search_maps", ["norm", "batch_size"], ["learning_rate"], each_size(MAPS_RATES)),
         ("search_features", ["norm", "batch_size"], ["learning_rate"], each_size(FEATURES_RATES)),
@@ -358,12 +358,15 @@ def test_the_table_of_steps_compares_with_the_baseline_of_the_same_seed(monkeypa
 def test_a_search_chooses_the_lowest_validation_error_and_of_ties_the_lower_rate():
     rows = pd.DataFrame(
         {
-            "depth": [3, 3, 3, 6, 6, 6],
-            "learning_rate": [0.3, 1.0, 3.0, 3.0, 0.3, 1.0],
-            "validation_error": [5.0, 1.0, float("nan"), 4.0, 4.0, 6.0],
+            "depth": [3, 3, 3, 3, 6, 6, 6],
+            "std": 0.1,
+            "learning_rate": [0.3, 0.3, 1.0, 1.0, 3.0, 0.3, 1.0],
+            "validation_error": [5.0, 7.0, 1.0, 9.0, 4.0, 4.0, 6.0],
         }
     )
     assert chosen(rows, ["depth"]).learning_rate.to_dict() == {3: 1.0, 6: 0.3}
+    rows.loc[2, "validation_error"] = float("nan")  # a run that diverged
+    assert chosen(rows, ["depth"]).learning_rate.to_dict() == {3: 0.3, 6: 0.3}
 
 
 def test_the_scoreboard_compares_with_the_papers_table():

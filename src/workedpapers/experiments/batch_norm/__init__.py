@@ -26,7 +26,7 @@ from .batches import (
     SIZES,
 )
 from .cost import COST, Cost, measure, readable
-from .layers import DEPTH, DEPTH_ARMS, POSITION, POSITION_RATES, SEARCH_DEPTH, SEARCH_POSITION
+from .layers import DEPTH, DEPTH_ARMS, POSITION, POSITION_ARMS, SEARCH_DEPTH, SEARCH_POSITION
 from .rates import FIGURE, FIGURE_ARMS, FIGURE_LOW, RANGE, SEARCH
 from .shift import LANDSCAPE, NOISE, NOISE_ARM, SEARCH_NOISE, Landscape, look
 from .statistics import DOMAIN, SHIFTS, STATISTICS, Domain, adapt
@@ -45,7 +45,7 @@ __all__ = [
     "MAPS_RATES",
     "NOISE_ARM",
     "ORDER_RATES",
-    "POSITION_RATES",
+    "POSITION_ARMS",
     "SHIFTS",
     "SIZES",
     "Cost",

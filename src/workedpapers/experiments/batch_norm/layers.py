@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from .training import ACTIVATIONS, RATES, SEARCH_SEED, Training, trainings
+from .training import RATES, SEARCH_SEED, Training, trainings
 
 SHORT = Training(updates=5_000, evaluate_every=5_000, train_size=50_000)  # the paper's network on grey MNIST
 DEPTHS = (3, 6, 12)
@@ -34,19 +34,26 @@ DEPTH_ARMS = {
 DEPTH = trainings([deep(*key, *arm) for key, arm in DEPTH_ARMS.items()])
 
 
-def placed(activation: str, position: str, learning_rate: float) -> Training:
+def placed(activation: str, position: str, std: float, learning_rate: float) -> Training:
     """Normalised before or after the nonlinearity."""
-    return replace(SHORT, activation=activation, position=position, learning_rate=learning_rate)
+    return replace(SHORT, activation=activation, position=position, std=std, learning_rate=learning_rate)
 
 
-#: The rate for each position, by validation error.
-SEARCH_POSITION = trainings([placed(*arm) for arm in product(ACTIVATIONS, ("before", "after"), RATES)], SEARCH_SEED)
-#: What `SEARCH_POSITION` chose.
-POSITION_RATES = {
-    ("sigmoid", "before"): 1.0,
-    ("sigmoid", "after"): 1.0,
-    ("relu", "before"): 1.0,
-    ("relu", "after"): 1.0,
+#: Starting weights and rate for each position, by validation error.
+SEARCH_POSITION = trainings(
+    [
+        placed(activation, *arm)
+        for activation, rates in (("sigmoid", DEEP_RATES), ("relu", RATES))
+        for arm in product(("before", "after"), STDS, rates)
+    ],
+    SEARCH_SEED,
+)
+#: What `SEARCH_POSITION` chose: std and rate.
+POSITION_ARMS = {
+    ("sigmoid", "before"): (0.2, 3.0),
+    ("sigmoid", "after"): (0.1, 1.0),
+    ("relu", "before"): (0.1, 0.3),
+    ("relu", "after"): (0.1, 0.3),
 }
 #: Normalise before or after the nonlinearity.
-POSITION = trainings([placed(*key, rate) for key, rate in POSITION_RATES.items()])
+POSITION = trainings([placed(*key, *arm) for key, arm in POSITION_ARMS.items()])

@@ -286,11 +286,15 @@ def trainings(book: Sequence[Training], seeds: Sequence[int] = range(5)) -> Expe
 
 
 def chosen(search: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Of a search, the row of each arm with the lowest validation error; ties go to the lower rate.
+    """Of a search, the settings of each arm with the lowest validation error, a mean where it has several seeds.
 
     Args:
-        search: its rows, one seed.
+        search: its rows; a run that diverged counts as failed.
         by: the columns that tell the arms apart.
+    Returns: `std`, `learning_rate` and `validation_error`, indexed by arm; ties go to the lower rate.
     """
-    ordered = search.sort_values(["validation_error", "learning_rate"], kind="stable")
+    means = search.groupby([*by, "std", "learning_rate"], sort=False).validation_error.agg(
+        lambda runs: runs.mean(skipna=False)
+    )
+    ordered = means.reset_index().sort_values(["validation_error", "learning_rate"], kind="stable")
     return ordered.groupby(by, sort=False).head(1).set_index(by)
