@@ -57,7 +57,7 @@ def ordered(norm: str, order: str, learning_rate: float) -> Training:
 
 #: The rate for each order, by validation error.
 SEARCH_ORDER = trainings(
-    [ordered(*arm) for arm in product(("none", "batch"), GROUPS, (0.03, *RATES))],
+    [ordered(*arm) for arm in product(("none", "batch"), GROUPS, (0.01, 0.03, *RATES))],
     SEARCH_SEED,
 )
 #: What `SEARCH_ORDER` chose.
