@@ -8,7 +8,8 @@ from .rates import cnn
 from .training import GROUPS, RATES, SEARCH_SEED, Training, trainings
 
 SIZES = (2, 4, 8, 16, 32, 64)
-SIZES_RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+MAPS_GRID = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+FEATURES_GRID = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
 def _one_pass(base: Training, size: int) -> Training:
@@ -28,13 +29,11 @@ def features(norm: str, size: int, learning_rate: float) -> Training:
 
 
 #: The rate for each size, by validation error.
-SEARCH_MAPS = trainings([maps(*arm) for arm in product(("batch", "group"), SIZES, SIZES_RATES)], SEARCH_SEED)
-SEARCH_FEATURES = trainings(
-    [features(*arm) for arm in product(("batch", "none"), SIZES, SIZES_RATES[:-1])], SEARCH_SEED
-)
+SEARCH_MAPS = trainings([maps(*arm) for arm in product(("batch", "group"), SIZES, MAPS_GRID)], SEARCH_SEED)
+SEARCH_FEATURES = trainings([features(*arm) for arm in product(("batch", "none"), SIZES, FEATURES_GRID)], SEARCH_SEED)
 #: What they chose, in the order of `SIZES`.
-MAPS_RATES = {"batch": (0.3, 0.3, 1.0, 1.0, 3.0, 3.0), "group": (0.1, 0.1, 0.3, 0.3, 1.0, 1.0)}
-FEATURES_RATES = {"batch": (0.03, 0.1, 0.1, 0.3, 0.3, 1.0), "none": (0.03, 0.03, 0.1, 0.1, 0.3, 0.3)}
+MAPS_RATES = {"batch": (0.3, 1.0, 1.0, 1.0, 3.0, 3.0), "group": (0.3, 1.0, 1.0, 1.0, 1.0, 3.0)}
+FEATURES_RATES = {"batch": (0.003, 0.03, 0.1, 0.1, 1.0, 1.0), "none": (0.03, 0.03, 0.1, 0.1, 0.3, 0.3)}
 #: Smaller and smaller batches.
 BATCH_SIZES = trainings(
     [maps(norm, size, rate) for norm, rates in MAPS_RATES.items() for size, rate in zip(SIZES, rates, strict=True)],
@@ -62,12 +61,12 @@ SEARCH_ORDER = trainings(
 )
 #: What `SEARCH_ORDER` chose.
 ORDER_RATES = {
-    ("none", "shuffled"): 1.0,
-    ("none", "sorted"): 0.1,
-    ("none", "halves"): 0.3,
-    ("batch", "shuffled"): 1.0,
-    ("batch", "sorted"): 0.1,
-    ("batch", "halves"): 0.3,
+    ("none", "shuffled"): 3.0,
+    ("none", "sorted"): 1.0,
+    ("none", "halves"): 3.0,
+    ("batch", "shuffled"): 3.0,
+    ("batch", "sorted"): 0.3,
+    ("batch", "halves"): 0.03,
 }
 #: Batches that hold only some of the classes.
 ORDER = trainings([ordered(*key, rate) for key, rate in ORDER_RATES.items()], range(3))

@@ -17,7 +17,7 @@ from .training import SEARCH_SEED, Run, Training, error, observe_last_activation
 #: Starting weights and rate of the network with noise, by validation error; its rivals are those of `DEPTH`.
 SEARCH_NOISE = trainings([deep(3, "noisy", std, rate) for std, rate in product(STDS, DEEP_RATES)], SEARCH_SEED)
 #: What `SEARCH_NOISE` chose: std and rate.
-NOISE_ARM = (0.1, 1.0)
+NOISE_ARM = (0.2, 3.0)
 #: Noise behind the layer.
 NOISE = trainings([deep(3, "noisy", *NOISE_ARM)])
 
