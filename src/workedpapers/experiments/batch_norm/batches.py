@@ -93,6 +93,8 @@ SEARCH_GHOST = trainings(
     [few(*arm, rate) for arm, rate in product(GHOSTS, (0.1, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0))], range(100, 103)
 )
 #: What `SEARCH_GHOST` chose, in the order of `GHOSTS`.
-GHOST_RATES = (0.1, 1.0, 1.0, 1.0)
-#: Few images, large batches: is the noise of small groups a regulariser?
-GHOST = trainings([few(*arm, rate) for arm, rate in zip(GHOSTS, GHOST_RATES, strict=True)])
+GHOST_RATES = (1.0, 5.0, 3.0, 2.0)
+#: Few images, large batches: is the noise of small groups a regulariser? The last is a safer rate for the first.
+GHOST = trainings(
+    [*(few(*arm, rate) for arm, rate in zip(GHOSTS, GHOST_RATES, strict=True)), few("none", 0, 0.3)],
+)

@@ -23,12 +23,12 @@ SEARCH_DEPTH = trainings(
 )
 #: What `SEARCH_DEPTH` chose: std and rate.
 DEPTH_ARMS = {
-    (3, "none"): (0.1, 3.0),
-    (3, "batch"): (0.1, 1.0),
-    (6, "none"): (0.4, 1.0),
-    (6, "batch"): (0.1, 1.0),
+    (3, "none"): (0.2, 3.0),
+    (3, "batch"): (0.4, 10.0),
+    (6, "none"): (0.2, 1.0),
+    (6, "batch"): (0.4, 3.0),
     (12, "none"): (0.4, 1.0),
-    (12, "batch"): (0.1, 1.0),
+    (12, "batch"): (0.4, 1.0),
 }
 #: How many hidden layers of sigmoids can be trained.
 DEPTH = trainings([deep(*key, *arm) for key, arm in DEPTH_ARMS.items()])
@@ -39,18 +39,18 @@ def placed(activation: str, position: str, std: float, learning_rate: float) -> 
     return replace(SHORT, activation=activation, position=position, std=std, learning_rate=learning_rate)
 
 
-#: Starting weights and rate for each position, by validation error.
+#: Starting weights and rate for each position, by validation error; ReLUs take smaller ones of both.
 SEARCH_POSITION = trainings(
     [
         placed(activation, *arm)
-        for activation, rates in (("sigmoid", DEEP_RATES), ("relu", RATES))
-        for arm in product(("before", "after"), STDS, rates)
+        for activation, stds, rates in (("sigmoid", STDS, DEEP_RATES), ("relu", STDS[:3], RATES[:4]))
+        for arm in product(("before", "after"), stds, rates)
     ],
     SEARCH_SEED,
 )
 #: What `SEARCH_POSITION` chose: std and rate.
 POSITION_ARMS = {
-    ("sigmoid", "before"): (0.2, 3.0),
+    ("sigmoid", "before"): (0.4, 10.0),
     ("sigmoid", "after"): (0.1, 1.0),
     ("relu", "before"): (0.1, 0.3),
     ("relu", "after"): (0.1, 0.3),
