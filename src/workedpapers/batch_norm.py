@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 
-SLAB = 2**17  # numbers in a piece that a processor's cache holds: 512 kB in float32
+SLAB = 2**18  # numbers in a piece that a processor's cache holds: 1 MB in float32
+SMALL = 2**14  # numbers below which few calls count for more than few passes over memory
 
 Layer = TypeVar("Layer", nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -24,7 +25,10 @@ def batch_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
     """Standardise every channel of x over all its values in the batch, then scale and shift it (training mode).
 
     y = weight · (x − mean) / √(var + eps) + bias, eqs. (BN.1) and (BN.2) of `notebooks/batch_norm`; algorithm 1 of
-    the paper. The variance is the biased one. First and second derivatives go through mean and variance.
+    the paper. The variance is the biased one. Derivatives of any order go through mean and variance, forwards and
+    backwards, under torch.func (vmap, jvp, hessian, …) as well. Where squares leave the range of the dtype (values from
+    about 1e19 in float32), the variance is infinite, y = bias and the gradients of x and weight are 0, as in torch;
+    where the sum over a channel leaves it too, that channel is NaN.
 
     Args:
         x: shape (N, C) or (N, C, *sites); at least two values a channel. Half precision is computed in float32.
@@ -59,13 +63,8 @@ def batch_norm_backward(
     if grad_output.shape != x.shape:
         raise RuntimeError(f"grad_output has shape {tuple(grad_output.shape)}, x {tuple(x.shape)}: expected the same")
     weight, _ = _parameters(x, weight, None)
-    grad, m = _widen(grad_output), max(_count(x), 1)
     centered, _, var = _center(x)
-    invstd = torch.rsqrt(var + eps)
-    standardized = centered * invstd
-    grad_bias, grad_weight = _sum(grad), _sum(grad * standardized)
-    grad_x = _spread(weight, x) * invstd * (grad - grad_bias / m - standardized * (grad_weight / m))
-    return grad_x.to(x.dtype), grad_weight.view(-1).to(weight.dtype), grad_bias.view(-1).to(weight.dtype)
+    return _small_gradients(grad_output, x, weight, centered, torch.rsqrt(var + eps))
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -74,8 +73,10 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     In training, `batch_norm`, and running ← (1 − momentum) · running + momentum · batch statistic, with the unbiased
     variance (eqs. (BN.11), (BN.13)). In evaluation one affine map, eq. (BN.10). Arguments, parameters, buffers, numbers
     and checkpoints are those of `torch.nn.BatchNorm1d`, `2d` and `3d`, with which it shares its base class: tools that
-    look for that class find it (`SyncBatchNorm.convert_sync_batchnorm`, `swa_utils.update_bn`). Those that look for
-    exactly torch's layers do not (`torch.ao.quantization.fuse_modules`): see `fold`.
+    look for that class find it (`SyncBatchNorm.convert_sync_batchnorm`, `swa_utils.update_bn`). What expects exactly
+    torch's layers does not know ours: `torch.ao.quantization.fuse_modules` (see `fold`), `torch.fx.symbolic_trace` and
+    `torch.jit.script`. As torch's layers do, those that move running statistics need them as batched buffers under
+    torch.func, and count a batch again where torch.utils.checkpoint repeats the forward pass.
 
     Args:
         num_features: channels C.
@@ -117,8 +118,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         if count == 0:
             return
         momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), momentum)
-        self.running_var.lerp_((var * (count / (count - 1))).to(self.running_var.dtype), momentum)
+        for running, new in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
+            running.mul_(1 - momentum).add_(new.to(running.dtype), alpha=momentum)
 
 
 BATCH_NORMS = (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -139,10 +140,12 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[
     batches the latter is m/(m−1) times the mean variance, eq. (BN.12). Parameters and modes stay as they are.
 
     Args:
-        model: with layers `BatchNorm` or `torch.nn.BatchNorm1d`, `2d`, `3d` that have running statistics.
+        model: with layers `BatchNorm` or `torch.nn.BatchNorm1d`, `2d`, `3d` that have running statistics, frozen ones
+            too. Other kinds (`SyncBatchNorm`, layers without running statistics) are left alone.
         batches: inputs of the model, or tuples and lists that begin with them, as a DataLoader gives.
     Raises:
-        ValueError: no batch, or no layer with running statistics, or one that the model does not use.
+        TypeError: another kind of batch, such as a dict; give its input alone.
+        ValueError: no batch, or no layer with running statistics, or one that the model does not call.
     """
     layers = {
         cast(BatchNorm, module): name
@@ -168,6 +171,10 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[
         for layer in layers:  # the batch's own statistics, the running ones left alone
             layer.training, layer.track_running_stats = True, False
         for batch in batches:
+            if not isinstance(batch, Tensor | list | tuple):
+                raise TypeError(
+                    f"expected a tensor, or a tuple or list that begins with one, got {type(batch).__name__}"
+                )
             model(batch if isinstance(batch, Tensor) else batch[0])
     finally:
         for hook in hooks:
@@ -266,29 +273,49 @@ def sync_batch_norm(
 
 
 def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """y, and mean and variance of x in the shape (1, C, 1, …); these carry no gradient in general."""
+    """y, and mean and variance of x in the shape (1, C, 1, …), which carry no gradient."""
     if _transformed():
-        centered, mean, var = _center(x)
-        y = centered * torch.rsqrt(var + eps) * _spread(weight, x) + _spread(bias, x)
-        return y.to(x.dtype), mean, var
+        y, _, _, mean, var = _small_batch_norm(x, weight, bias, eps)
+        return y, mean.detach(), var.detach()
     results: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
     return results
 
 
 def _transformed() -> bool:
     """Whether torch.func or forward-mode differentiation watches, which know no operations in place."""
-    if torch.compiler.is_compiling():
-        return False
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
+def _small_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
+    """Eqs. (BN.1) and (BN.2) in few operations that every transform of torch knows.
+
+    Returns: y, x less its mean, 1/√(var + eps), mean and variance.
+    """
+    centered, mean, var = _center(x)
+    invstd = torch.rsqrt(var + eps)
+    y = torch.addcmul(_spread(bias, x), centered, _spread(weight, x) * invstd)
+    return y.to(x.dtype), centered, invstd, mean, var
+
+
+def _small_gradients(
+    grad_output: Tensor, x: Tensor, weight: Tensor, centered: Tensor, invstd: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Eqs. (BN.6) and (BN.7), differentiable where x is not small either."""
+    grad, share = _widen(grad_output), 1 / max(_count(x), 1)
+    grad_bias, grad_weight = _sum(grad), _sum(grad * centered) * invstd
+    inner = torch.addcmul(torch.sub(grad, grad_bias, alpha=share), centered, grad_weight * invstd, value=-share)
+    grad_x = inner * (_spread(weight, x) * invstd)
+    return grad_x.to(x.dtype), grad_weight.view(-1).to(weight.dtype), grad_bias.view(-1).to(weight.dtype)
+
+
 def _center(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x less its mean, the mean and the variance, by operations that every transform of torch knows."""
-    wide, first, m = _widen(x), _first_values(_widen(x)), max(_count(x), 1)
+    """x less its mean, the mean and the variance."""
+    wide, share = _widen(x), 1 / max(_count(x), 1)
+    first = _first_values(wide).detach()
     near = wide - first  # so that the mean is not rounded too coarsely where it is large
-    offset = _sum(near) / m
-    centered = near - offset
-    return centered, first + offset, _sum(centered.square()) / m
+    total = _sum(near)
+    centered = torch.sub(near, total, alpha=share)
+    return centered, torch.add(first, total, alpha=share), _sum(centered * centered) * share
 
 
 class _Statistics(NamedTuple):
@@ -303,25 +330,32 @@ class _Statistics(NamedTuple):
 
 
 class _BatchNorm(torch.autograd.Function):
-    """Saves x and four numbers a channel. Also returns mean and variance, which carry no gradient."""
+    """Saves x and a few numbers a channel (and a small x centred). Mean and variance carry no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-        wide = _widen(x)
-        y = torch.empty_like(wide)
-        shift, offset, var = statistics = _moments(wide, y)
-        mean = shift + offset
+        if x.numel() < SMALL:
+            y, *saved, mean, var = _small_batch_norm(x, weight, bias, eps)
+        else:
+            wide = _widen(x)
+            y = torch.empty_like(wide)
+            statistics = _moments(wide, y)
+            y = _normalize(wide, weight, bias, eps, statistics, y).to(x.dtype)
+            saved, mean, var = [*statistics], statistics.shift + statistics.offset, statistics.var
         ctx.eps = eps
-        ctx.save_for_backward(x, weight, *statistics)
+        ctx.save_for_backward(x, weight, *saved)
         ctx.mark_non_differentiable(mean, var)
-        return _normalize(wide, weight, bias, eps, statistics, y).to(x.dtype), mean, var
+        return y, mean, var
 
     @staticmethod
     def backward(ctx: Any, grad_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, *statistics = ctx.saved_tensors
-        if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or _transformed()):
-            return *batch_norm_backward(grad_output, x, weight, ctx.eps), None  # the statistics depend on x
-        return *_gradients(grad_output, x, weight, _Statistics(*statistics), ctx.eps, _count(x)), None
+        x, weight, *saved = ctx.saved_tensors
+        batched = torch._C._functorch.is_legacy_batchedtensor  # as `is_grads_batched` makes them
+        if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or batched(grad_output)):
+            return *batch_norm_backward(grad_output, x, weight, ctx.eps), None  # here the statistics depend on x
+        if x.numel() < SMALL:
+            return *_small_gradients(grad_output, x, weight, *saved), None
+        return *_gradients(grad_output, x, weight, _Statistics(*saved), ctx.eps, _count(x)), None
 
 
 class _SyncBatchNorm(torch.autograd.Function):
@@ -442,7 +476,8 @@ def _slabs(*tensors: Tensor) -> list[tuple[Tensor, ...]]:
 
 def _first_values(x: Tensor) -> Tensor:
     """A value of every channel, 0 in an empty batch: sums of differences from it are exact for constant channels."""
-    return _sum(x[(slice(1), slice(None), *[slice(1)] * (x.dim() - 2))])
+    first = x[(slice(1), slice(None), *[slice(1)] * (x.dim() - 2))]
+    return first if x.numel() else _sum(first)
 
 
 def _sum(x: Tensor) -> Tensor:
