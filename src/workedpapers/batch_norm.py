@@ -171,10 +171,8 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[
         for layer in layers:  # the batch's own statistics, the running ones left alone
             layer.training, layer.track_running_stats = True, False
         for batch in batches:
-            if not isinstance(batch, Tensor | list | tuple):
-                raise TypeError(
-                    f"expected a tensor, or a tuple or list that begins with one, got {type(batch).__name__}"
-                )
+            if not isinstance(batch, Tensor | tuple | list):
+                raise TypeError(f"expected a tensor, or a tuple or list that begins with one, got a {type(batch)}")
             model(batch if isinstance(batch, Tensor) else batch[0])
     finally:
         for hook in hooks:
@@ -256,7 +254,8 @@ def sync_batch_norm(
     """`batch_norm` over the union of the batches of all processes in a group.
 
     Each process sends count, mean and variance of its part (eq. (BN.43)), and in the backward pass two sums. Gradients
-    of weight and bias are those of the process's own part: their sum over the group is that of the whole batch.
+    of weight and bias are those of the process's own part: their sum over the group is that of the whole batch. First
+    derivatives only, and without torch.func.
 
     Args:
         x: this process's part, shape (N, C) or (N, C, *sites); N and sites may differ between processes, N may be 0.
@@ -287,10 +286,7 @@ def _transformed() -> bool:
 
 
 def _small_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
-    """Eqs. (BN.1) and (BN.2) in few operations that every transform of torch knows.
-
-    Returns: y, x less its mean, 1/√(var + eps), mean and variance.
-    """
+    """y, x less its mean, 1/√(var + eps), mean and variance, in few operations that every transform of torch knows."""
     centered, mean, var = _center(x)
     invstd = torch.rsqrt(var + eps)
     y = torch.addcmul(_spread(bias, x), centered, _spread(weight, x) * invstd)
@@ -319,10 +315,7 @@ def _center(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class _Statistics(NamedTuple):
-    """Mean and biased variance per channel, shape (1, C, 1, …).
-
-    The mean is shift + offset: one number is too coarse where it is large.
-    """
+    """Biased variance and mean of every channel, (1, C, 1, …); shift + offset, as one number is coarse where large."""
 
     shift: Tensor
     offset: Tensor
@@ -512,10 +505,7 @@ def _check_count(x: Tensor, count: int, condition: str) -> None:
 
 
 def _check(x: Tensor, eps: float, several: str | None = "when training", **per_channel: Tensor | None) -> None:
-    """Refuse what cannot be normalised, with the exception types of torch.nn.functional.batch_norm.
-
-    Where one value per channel is too few, `several` says when that is so.
-    """
+    """Refuse what torch.nn.functional.batch_norm refuses; `several` says when one value per channel is too few."""
     if not eps > 0:
         raise ValueError(f"batch_norm eps must be positive, but got {eps}")
     if x.dim() < 2:
