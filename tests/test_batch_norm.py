@@ -383,10 +383,12 @@ def test_the_transforms_of_torch_give_what_they_give_for_the_formula(name):
     torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-10)
 
 
-def test_layers_of_an_ensemble_move_their_own_running_statistics():
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_layers_of_an_ensemble_move_their_own_running_statistics(momentum):
     results = []
     for cls in (BatchNorm, nn.BatchNorm1d):
-        layers = [cls(3).double() for _ in range(4)]
+        layers = [cls(3, momentum=momentum or 1.0).double() for _ in range(4)]
+        layers[0].momentum = momentum if cls is BatchNorm else momentum or 1.0  # torch's cannot average under vmap
         parameters, buffers = stack_module_state(layers)
         y = vmap(lambda p, b, x, layer=layers[0]: functional_call(layer, (p, b), x))(
             parameters, buffers, double(4, 6, 3)
@@ -405,9 +407,10 @@ def test_one_layers_running_statistics_do_not_follow_a_transform(cls):
 
 @torch_deprecates
 @pytest.mark.parametrize("shape", [(8, 3), (40, 3, 50, 50)])
-def test_a_compiled_layer_is_one_graph_and_gives_the_same(shape):
+@pytest.mark.parametrize("momentum", [0.1, None])  # torch's layer is no single graph with None (2.13)
+def test_a_compiled_layer_is_one_graph_and_gives_the_same(shape, momentum):
     torch._dynamo.reset()
-    layers = BatchNorm(3).double(), BatchNorm(3).double()
+    layers = BatchNorm(3, momentum=momentum).double(), BatchNorm(3, momentum=momentum).double()
     functions = layers[0], torch.compile(layers[1], backend="aot_eager", fullgraph=True)
     results = [values_and_gradients(function, double(*shape, seed=3), double(*shape)) for function in functions]
     torch.testing.assert_close(*results)
@@ -778,6 +781,16 @@ def test_running_statistics_leave_no_graph_behind():
     for buffer in ours.buffers():
         assert not buffer.requires_grad
         assert buffer.grad_fn is None
+
+
+def test_parameters_and_running_statistics_may_lie_apart_in_memory():
+    layers = BatchNorm(3), nn.BatchNorm2d(3)
+    for norm in layers:
+        for name in ("running_mean", "running_var"):
+            setattr(norm, name, torch.ones(6)[::2])
+        norm.weight = nn.Parameter(torch.arange(6.0)[::2])
+        norm(double(4, 3, 5, 5).float().to(memory_format=torch.channels_last))
+    assert_same_state(*layers)
 
 
 def test_resetting_forgets_batches_and_parameters():

@@ -117,9 +117,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         self.num_batches_tracked += 1
         if count == 0:
             return
-        momentum = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        momentum = 1 / self.num_batches_tracked.double() if self.momentum is None else self.momentum
         for running, new in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
-            running.mul_(1 - momentum).add_(new.to(running.dtype), alpha=momentum)
+            running.mul_(1 - momentum).add_(new.to(running.dtype) * momentum)
 
 
 BATCH_NORMS = (BatchNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -305,7 +305,7 @@ def _small_gradients(
 
 
 def _center(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x less its mean, the mean and the variance."""
+    """x less its mean, the mean and the variance. A first value far from the rest costs √m / 2²⁴ of the deviation."""
     wide, share = _widen(x), 1 / max(_count(x), 1)
     first = _first_values(wide).detach()
     near = wide - first  # so that the mean is not rounded too coarsely where it is large
