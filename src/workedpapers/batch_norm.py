@@ -56,7 +56,7 @@ def batch_norm_backward(
     Args:
         grad_output: gradient with respect to y, shape of x.
         x, weight, eps: as for `batch_norm`.
-    Returns: grad_x (shape of x), grad_weight and grad_bias (both (C,)); differentiable once more.
+    Returns: grad_x (shape of x), grad_weight and grad_bias (both (C,)); differentiable.
     Raises: as `batch_norm`; RuntimeError: grad_output of another shape than x.
     """
     _check(x, eps, weight=weight)
