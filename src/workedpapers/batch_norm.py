@@ -63,8 +63,8 @@ def batch_norm_backward(
     if grad_output.shape != x.shape:
         raise RuntimeError(f"grad_output has shape {tuple(grad_output.shape)}, x {tuple(x.shape)}: expected the same")
     weight, _ = _parameters(x, weight, None)
-    centered, _, var = _center(x)
-    return _small_gradients(grad_output, x, weight, centered, torch.rsqrt(var + eps))
+    standardized, invstd, *_ = _standardize(x, eps)
+    return _closed_form(grad_output, x, weight, standardized, invstd)
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -274,8 +274,9 @@ def sync_batch_norm(
 def _batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """y, and mean and variance of x in the shape (1, C, 1, …), which carry no gradient."""
     if _transformed():
-        y, _, _, mean, var = _small_batch_norm(x, weight, bias, eps)
-        return y, mean.detach(), var.detach()
+        standardized, _, mean, var = _standardize(x, eps)
+        y = torch.addcmul(_spread(bias, x), standardized, _spread(weight, x))
+        return y.to(x.dtype), mean.detach(), var.detach()
     results: tuple[Tensor, Tensor, Tensor] = _BatchNorm.apply(x, weight, bias, eps)  # type: ignore[no-untyped-call]
     return results
 
@@ -285,33 +286,29 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def _small_batch_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:
-    """y, x less its mean, 1/√(var + eps), mean and variance, in few operations that every transform of torch knows."""
-    centered, mean, var = _center(x)
-    invstd = torch.rsqrt(var + eps)
-    y = torch.addcmul(_spread(bias, x), centered, _spread(weight, x) * invstd)
-    return y.to(x.dtype), centered, invstd, mean, var
+def _standardize(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """x̂, 1/√(var + eps), mean and variance, in few operations that every transform of torch knows.
 
-
-def _small_gradients(
-    grad_output: Tensor, x: Tensor, weight: Tensor, centered: Tensor, invstd: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Eqs. (BN.6) and (BN.7), differentiable where x is not small either."""
-    grad, share = _widen(grad_output), 1 / max(_count(x), 1)
-    grad_bias, grad_weight = _sum(grad), _sum(grad * centered) * invstd
-    inner = torch.addcmul(torch.sub(grad, grad_bias, alpha=share), centered, grad_weight * invstd, value=-share)
-    grad_x = inner * (_spread(weight, x) * invstd)
-    return grad_x.to(x.dtype), grad_weight.view(-1).to(weight.dtype), grad_bias.view(-1).to(weight.dtype)
-
-
-def _center(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x less its mean, the mean and the variance. A first value far from the rest costs √m / 2²⁴ of the deviation."""
+    A first value far from the rest costs √m / 2²⁴ of the deviation.
+    """
     wide, share = _widen(x), 1 / max(_count(x), 1)
     first = _first_values(wide).detach()
     near = wide - first  # so that the mean is not rounded too coarsely where it is large
     total = _sum(near)
     centered = torch.sub(near, total, alpha=share)
-    return centered, torch.add(first, total, alpha=share), _sum(centered * centered) * share
+    var = _sum(centered * centered) * share
+    invstd = torch.rsqrt(var + eps)
+    return centered * invstd, invstd, torch.add(first, total, alpha=share), var
+
+
+def _closed_form(
+    grad_output: Tensor, x: Tensor, weight: Tensor, standardized: Tensor, invstd: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Eqs. (BN.6) and (BN.7), in operations that can be differentiated again."""
+    grad, m = _widen(grad_output), max(_count(x), 1)
+    grad_bias, grad_weight = _sum(grad), _sum(grad * standardized)
+    grad_x = _spread(weight, x) * invstd * (grad - grad_bias / m - standardized * (grad_weight / m))
+    return grad_x.to(x.dtype), grad_weight.view(-1).to(weight.dtype), grad_bias.view(-1).to(weight.dtype)
 
 
 class _Statistics(NamedTuple):
@@ -323,12 +320,13 @@ class _Statistics(NamedTuple):
 
 
 class _BatchNorm(torch.autograd.Function):
-    """Saves x and a few numbers a channel (and a small x centred). Mean and variance carry no gradient."""
+    """Saves x and a few numbers a channel (and x̂ where it is small). Mean and variance carry no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         if x.numel() < SMALL:
-            y, *saved, mean, var = _small_batch_norm(x, weight, bias, eps)
+            *saved, mean, var = _standardize(x, eps)
+            y = torch.addcmul(_spread(bias, x), saved[0], _spread(weight, x)).to(x.dtype)
         else:
             wide = _widen(x)
             y = torch.empty_like(wide)
@@ -347,7 +345,7 @@ class _BatchNorm(torch.autograd.Function):
         if not torch.compiler.is_compiling() and (torch.is_grad_enabled() or batched(grad_output)):
             return *batch_norm_backward(grad_output, x, weight, ctx.eps), None  # here the statistics depend on x
         if x.numel() < SMALL:
-            return *_small_gradients(grad_output, x, weight, *saved), None
+            return *_closed_form(grad_output, x, weight, *saved), None
         return *_gradients(grad_output, x, weight, _Statistics(*saved), ctx.eps, _count(x)), None
 
 
