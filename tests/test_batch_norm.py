@@ -1392,4 +1392,5 @@ def test_only_large_batches_on_a_processor_are_cut_into_slabs():
     large, same = torch.zeros(50, SLAB // 8), torch.ones(50, SLAB // 8)
     slabs = list(_slabs(large, same))
     assert all(slab.numel() <= SLAB and slab.shape == twin.shape for slab, twin in slabs)
+    assert len(slabs) == 7  # of 6.25 times the size
     assert sum(len(slab) for slab, _ in slabs) == 50
