@@ -76,7 +76,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     look for that class find it (`SyncBatchNorm.convert_sync_batchnorm`, `swa_utils.update_bn`). What expects exactly
     torch's layers does not know ours: `torch.ao.quantization.fuse_modules` (see `fold`), `torch.fx.symbolic_trace` and
     `torch.jit.script`. As torch's layers do, those that move running statistics need them as batched buffers under
-    torch.func, and count a batch again where torch.utils.checkpoint repeats the forward pass.
+    torch.func, and may count a batch twice where torch.utils.checkpoint repeats the forward pass.
 
     Args:
         num_features: channels C.
