@@ -911,10 +911,13 @@ check("BN.20", grouped, F.group_norm(x, 2, eps=eps), "group norm")
 # - **The paper's 14 times fewer steps** (on ImageNet) are, in our convolutional network on MNIST, 2 times fewer than a tuned baseline's,
 #   and 6 to 8 than those of one at a tenth of its best rate ([section 3 of the experiments](batch_norm_experiments.ipynb)).
 # - **Internal covariate shift is not the reason.** Noise that shifts and stretches the layer's outputs anew at every update brings it
-#   back; the network errs on NOISYLINE ([section 4 of the experiments](batch_norm_experiments.ipynb)). What you saw instead: scale no
+#   back; the network errs on 2.8%, with the layer
+# alone on 3.0%, without it on 2.9% ([section 4 of the experiments](batch_norm_experiments.ipynb)). What you saw instead: scale no
 #   longer matters (section 9), and larger rates stay stable (section 10).
-# - **DEPTHLINE**
-# - **The noise of a batch regularises**, like dropout: GHOSTLINE.
+# - **Deep stacks of sigmoids** train without it, too, from larger starting weights, but twelve layers err on 6.8%, with it on 3.4%
+#   ([section 7 of the experiments](batch_norm_experiments.ipynb)).
+# - **The noise of a batch regularises**, like dropout: a network that sees 2,000 images in batches of 256 errs on 8.6%, normalised in groups of 64
+#   on 8.0% ([section 10 of the experiments](batch_norm_experiments.ipynb)).
 # - **The batch is part of the model**: sorted batches ruin it ([section 9 of the experiments](batch_norm_experiments.ipynb)).
 #
 # **When to use it:** convolutional networks, batches of 16 and more that are fair samples of the data; after the linear map, before the

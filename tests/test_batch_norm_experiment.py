@@ -110,7 +110,7 @@ def test_momentum_reaches_the_layers():
 
 
 def test_ghost_batches_are_normalised_group_by_group_and_whole_in_evaluation():
-    ghost, x = Ghost(BatchNorm(3), 4), torch.randn(10, 3)
+    ghost, x = Ghost(BatchNorm(3).double(), 4), torch.randn(10, 3, dtype=torch.float64)
     expected = torch.cat([F.batch_norm(part, None, None, training=True) for part in (x[:4], x[4:8], x[8:])])
     torch.testing.assert_close(ghost(x), expected)
     ghost.eval()

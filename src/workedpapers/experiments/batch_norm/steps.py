@@ -24,7 +24,7 @@ SEARCH_CNN = trainings(
 CNN_RATES = {
     ("relu", "none"): 1.0,
     ("relu", "batch"): 3.0,
-    ("sigmoid", "none"): 0.3,
+    ("sigmoid", "none"): 0.1,
     ("sigmoid", "batch"): 3.0,
 }
 BASELINE = CNN_RATES["relu", "none"]
