@@ -95,11 +95,11 @@ def trained(cls=BatchNorm, features=3, seed=0, **options):
 
 @pytest.fixture(params=["few calls", "few passes", "slabs"])
 def each_path(request, monkeypatch):
-    """A batch as small as it is, or treated as a larger one: whole, and cut into slabs."""
+    """A batch as small as it is, or treated as a larger one: whole, and cut into its examples."""
     if request.param != "few calls":
         monkeypatch.setattr(module, "SMALL", 0)
     if request.param == "slabs":
-        monkeypatch.setattr(module, "SLAB", 16)
+        monkeypatch.setattr(module, "SLAB", 2)
 
 
 paths = pytest.mark.usefixtures("each_path")
