@@ -106,8 +106,8 @@ plt.show()
 #   wins by a third of a point, 2.33 against 2.64%;
 # - more rates work with it: up to 5 instead of 1 in a small convolutional network.
 #
-# **Use it** in convolutional networks with batches of 16 and more. **Not** where examples must not see each other, where batches are
-# tiny, or for sequences: use a relative (section 11).
+# **Use it** in convolutional networks. **Not** where examples must not see each other, where a feature has few values in a batch, or for
+# sequences (section 12).
 #
 # **Minutes:** problem 3 · forward 3 · the layer 3 · explore 2 · naive gradients 2 · backward 5 · inference 4 · maps 3 ·
 # scale 4 · it works 5 · relatives 2 · worth 2 · exercises as you like.
@@ -125,8 +125,8 @@ plt.show()
 #
 # **Standardising is a school exercise. Doing it over a batch ties the examples together.**
 #
-# You standardise the inputs of a network before training. Why stop there? To the tenth layer the ninth is the input, and every
-# update changes what it sends. Take one unit somewhere inside, and what it receives for eight examples:
+# You standardise the inputs of a network before training. Why stop there? To the tenth layer the ninth is the input. Take one unit
+# somewhere inside, and what it receives for eight examples:
 
 # %%
 x = torch.tensor([2.0, 4, 4, 4, 5, 5, 7, 9], dtype=torch.float64)
@@ -136,8 +136,7 @@ print(f"mean {mean:g}, deviation {deviation:g}")
 print("standardised:", [round(value, 2) for value in x_hat.tolist()])
 
 # %% [markdown]
-# Whatever the layers below do to this unit's offset and scale, what goes up has mean 0 and deviation 1. But the examples are
-# no longer strangers to each other:
+# Whatever the layers below do, what goes up has mean 0 and deviation 1. But the examples are no longer strangers to each other:
 #
 # **Change it.** In the cell above, write `7, 25]` for `7, 9]`: another last example. What happens to the first seven?
 #
@@ -260,8 +259,7 @@ class MyBatchNorm(nn.Module):
 
 # %% [markdown]
 # `lerp_(new, α)` moves a tensor the share α of the way to `new`. The averages are *buffers*: saved with the model, moved to the GPU
-# with it, touched by no optimiser. The branch asks `self.training`, not whether gradients are on: you may want gradients in
-# evaluation. Against PyTorch's layer, after three training steps and in evaluation:
+# with it, touched by no optimiser. Against PyTorch's layer, in three training steps and in evaluation:
 
 # %%
 mine, theirs = MyBatchNorm(features).double(), nn.BatchNorm1d(features).double()
@@ -425,8 +423,8 @@ plt.show()
 #
 # $$ \frac{\partial L}{\partial x_i} = \gamma v\Bigl(g_i - \frac1m\frac{\partial L}{\partial\beta} - \frac{\hat x_i}{m}\frac{\partial L}{\partial\gamma}\Bigr) \tag{BN.7} $$
 #
-# Two sums over the batch and one expression per value, for every $\varepsilon$. (The paper's six lines say the same:
-# [section 2 of the theory](batch_norm_theory.ipynb).)
+# Two sums over the batch and one expression per value, for every $\varepsilon$
+# ([section 2 of the theory](batch_norm_theory.ipynb): the paper's six lines say the same).
 
 # %%
 g = torch.randn(m, features, dtype=torch.float64)
@@ -909,21 +907,21 @@ check("BN.20", grouped, F.group_norm(x, 2, eps=eps), "group norm")
 # ## 12. What is it worth?
 #
 # - **The paper's 14 times fewer steps** (on ImageNet) are, in our convolutional network on MNIST, 2 times fewer than a tuned baseline's,
-#   and 6 to 8 than those of one at a tenth of its best rate ([section 3 of the experiments](batch_norm_experiments.ipynb)).
+#   4 to 8 than those of one at a tenth of its best rate ([section 3 of the experiments](batch_norm_experiments.ipynb)).
 # - **Internal covariate shift is not the reason.** Noise that shifts and stretches the layer's outputs anew at every update brings it
-#   back; the network errs on 2.8%, with the layer
-# alone on 3.0%, without it on 2.9% ([section 4 of the experiments](batch_norm_experiments.ipynb)). What you saw instead: scale no
-#   longer matters (section 9), and larger rates stay stable (section 10).
+#   back; the network errs on 2.8%, with the layer alone on 3.0%, without it on 2.9%
+#   ([section 4 of the experiments](batch_norm_experiments.ipynb)). What you saw instead: scale no longer matters (section 9), and larger
+#   rates stay stable (section 10).
 # - **Deep stacks of sigmoids** train without it, too, from larger starting weights, but twelve layers err on 6.8%, with it on 3.4%
 #   ([section 7 of the experiments](batch_norm_experiments.ipynb)).
-# - **The noise of a batch regularises**, like dropout: a network that sees 2,000 images in batches of 256 errs on 8.6%, normalised in groups of 64
-#   on 8.0% ([section 10 of the experiments](batch_norm_experiments.ipynb)).
+# - **The noise of a batch regularises**: normalised in groups of 64 instead of 256, a network that sees 2,000 images errs on 8.0 instead
+#   of 8.6% ([section 10 of the experiments](batch_norm_experiments.ipynb)).
 # - **The batch is part of the model**: sorted batches ruin it ([section 9 of the experiments](batch_norm_experiments.ipynb)).
 #
-# **When to use it:** convolutional networks, batches of 16 and more that are fair samples of the data; after the linear map, before the
-# nonlinearity: `nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU()`. **When not:** batches are tiny or sorted, examples must not
-# influence each other, sequences of unequal length. **What came after:** layer norm (in transformers over the features of each token), and group
-# norm; deep residual networks kept batch norm. The library's layer is `workedpapers.batch_norm.BatchNorm`.
+# **When to use it:** convolutional networks with batches that are fair samples of the data; after the linear map, before the
+# nonlinearity: `nn.Conv2d(3, 16, 3, bias=False), nn.BatchNorm2d(16), nn.ReLU()`. **When not:** a feature has few values in a batch, batches
+# are sorted, examples must not influence each other, sequences of unequal length. **What came after:** layer norm (in transformers over
+# the features of each token), and group norm. The library's layer is `workedpapers.batch_norm.BatchNorm`.
 
 # %% [markdown]
 # ## 13. Exercises

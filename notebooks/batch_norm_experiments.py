@@ -357,7 +357,7 @@ def smooth(curve, width=8):
 landscape["loss_range"] = [
     list(np.subtract(run.loss_high, run.loss_low)) for run in landscape.itertuples()
 ]
-fig, axes = figures.panels(5, sharex=True)
+fig, axes = figures.panels(6, sharex=True)
 titles = {
     "shift": "‖G − G′‖",
     "relative_shift": "‖G − G′‖ / ‖G‖",
@@ -365,7 +365,7 @@ titles = {
     "gradient_change": "gradient's change along itself",
     "loss_range": "range of the loss there",
 }
-for ax, (measure, title) in zip(axes, titles.items(), strict=True):
+for ax, (measure, title) in zip(axes[:5], titles.items(), strict=True):
     for norm, runs in landscape.groupby("norm", sort=False):
         for number, run in enumerate(runs.itertuples()):
             label = None if number else NAMES[norm]
@@ -378,9 +378,9 @@ for ax, (measure, title) in zip(axes, titles.items(), strict=True):
             )
     ax.set_title(title)
     ax.set(yscale="linear" if measure == "shift_cosine" else "log")
-for ax in axes[3:]:
-    ax.set_xlabel("updates")
-axes[4].legend(loc="center left", bbox_to_anchor=(1.1, 0.5))
+axes[4].set_xlabel("updates")
+axes[5].legend(*axes[4].get_legend_handles_labels(), loc="center")
+axes[5].axis("off")
 fig.suptitle("The layer turns the shift, it does not shorten it")
 plt.show()
 
@@ -740,7 +740,7 @@ left.set(
     title="the search",
 )
 right.set(ylim=(7, 12))
-left.legend(fontsize=9)
+left.legend(fontsize=8, loc="lower left")
 right.set_xticks(range(4), ["without", "256", "64", "16"])
 right.set(
     xlabel="images normalised together",
