@@ -20,7 +20,7 @@
 #
 # **The idea.** Let each layer standardise each of its features over the mini-batch, $\hat x=v\,(x-\mu)$ with
 # $v=1/\sqrt{\sigma^2+\varepsilon}$, give it two learned numbers $\gamma,\beta$ to choose another scale and offset, and
-# *let the gradient know* that $\mu$ and $\sigma$ depend on the batch:
+# *let the gradient* of the loss $L$ *know* that $\mu$ and $\sigma$ depend on the batch:
 #
 # $$ y=\gamma\,\hat x+\beta \quad\Longrightarrow\quad \frac{\partial L}{\partial x_i}=\gamma v\Bigl(g_i-\operatorname{mean}(g)-\hat x_i\operatorname{mean}(g\,\hat x)\Bigr), \qquad g=\frac{\partial L}{\partial y} $$
 
@@ -103,7 +103,7 @@ plt.show()
 # **What we found**, on MNIST:
 #
 # - at one low rate for both, the layer looks like a miracle: after 1,000 updates 9% error with it, 49% without. With each arm tuned it
-#   wins by a third of a point, 2.33 against 2.64%;
+#   wins by a third of a point, 2.33 to 2.64%;
 # - more rates work with it: up to 5 instead of 1 in a small convolutional network.
 #
 # **Use it** in convolutional networks. **Not** where examples must not see each other, where a feature has few values in a batch, or for
@@ -285,7 +285,7 @@ check("BN.10", *(answer.detach() for answer in answers), "and the evaluation")
 # ```
 #
 # Alone in its batch an example is its own mean: $\hat x=0$, and the output is $\beta$ whatever comes in. PyTorch refuses; yours
-# divides 0 by $m-1=0$, and `running_var` is NaN from then on. Do not rely on this to find a forgotten `model.eval()`: one *image* has
+# divides 0 by $m-1=0$, and `running_var` is NaN from then on. One *image* has
 # many values a channel, and nobody complains.
 #
 # </details>
@@ -346,7 +346,7 @@ explore(
 #
 # </details>
 #
-# Why should the gradient know about it?
+# You could also normalise after every update, outside of the network. Why should the gradient know?
 
 # %% [markdown]
 # ## 5. What if the gradient ignores the batch?
@@ -354,9 +354,9 @@ explore(
 # **Then parameters grow without bound while the loss stands still.**
 #
 # A layer adds a bias, $x_i=u_i+b$, and its output is only centred here, $\hat x=x-\mu$. Suppose that the step treats $\mu$ as a constant.
-# Then it moves $b$ by $-\eta\,G$. But $\mu$ moves along, $\hat x$ stays what it was, and so do the loss and $G$. The next step is the same again:
+# Then it moves $b$ by $-\eta\,D$. But $\mu$ moves along, $\hat x$ stays what it was, and so do the loss and $D$. The next step is the same again:
 #
-# $$ b_t = b_0-t\,\eta\,G, \qquad G=\sum_i\frac{\partial L}{\partial\hat x_i} \tag{BN.5} $$
+# $$ b_t = b_0-t\,\eta\,D, \qquad D=\sum_i\frac{\partial L}{\partial\hat x_i} \tag{BN.5} $$
 
 # %%
 u, goal = torch.randn(m, dtype=torch.float64), torch.rand(m, dtype=torch.float64)
@@ -371,10 +371,10 @@ for _ in range(100):
     losses.append(loss.item())
 
 print(f"bias after 100 steps: {b.item():.1f}")
-G = (2 * (u - u.mean() - goal) / m).sum()  # by hand, from the mean of squares
+D = (2 * (u - u.mean() - goal) / m).sum()  # by hand, from the mean of squares
 t = torch.arange(1, 101, dtype=torch.float64)
 line = torch.tensor(biases, dtype=torch.float64)
-check("BN.5", line, b_0 - t * eta * G, "the bias drifts in a straight line")
+check("BN.5", line, b_0 - t * eta * D, "the bias drifts in a straight line")
 check("BN.5", losses[-1], losses[0], "and the loss stands still")
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Over 100 steps the bias rises in a straight line while the loss stays constant."}} tags=["hide-input"]
@@ -400,7 +400,7 @@ plt.show()
 #
 # </details>
 #
-# (The drift needs that nothing above corrects it; one trainable offset there would.) What does the true gradient look like?
+# What does the true gradient look like?
 
 # %% [markdown]
 # ## 6. The backward pass
@@ -557,7 +557,7 @@ for size in (2, 4, 3):
 #
 # $$ \mathrm E[x]\leftarrow\mathrm E_B[\mu_B], \qquad \mathrm{Var}[x]\leftarrow\frac{m}{m-1}\,\mathrm E_B[\sigma_B^2] \tag{BN.12} $$
 #
-# So PyTorch uses two variances. It *normalises* with the biased one: then the batch's own mean square is $\rho\approx1$. It *stores* the
+# PyTorch therefore uses two variances. It *normalises* with the biased one: then the batch's own mean square is $\rho\approx1$. It *stores* the
 # unbiased one, an estimate for examples not yet seen. In scale they differ by 0.8% at $m=60$, by 41% at $m=2$.
 #
 # An extra pass costs time, so frameworks keep a moving average $r$ of the batches' statistics $s$ instead, with a small weight
@@ -1105,7 +1105,6 @@ def check_exercise_4(effective_rate):
 # | $\mu$, $\sigma^2$, $v$, $\rho$ | – | (C,) | (BN.1), (BN.7), (BN.3) |
 # | $m$ | – | number of values a channel | (BN.1) |
 # | $\gamma$, $\beta$, $\varepsilon$ | `weight`, `bias`, `eps` | (C,), (C,), number | (BN.2) |
-# | $P$ | – | (m, m) | (BN.8) |
 # | $\mathrm E[x]$, $\mathrm{Var}[x]$, $\alpha$ | `running_mean`, `running_var`, `momentum` | (C,), (C,), number | (BN.12), (BN.13) |
 # | $k$, $c$ | – | (C,) | (BN.10) |
 # | $W$, $w$, $u$, $\eta$ | `layer.weight`, a row, its input, rate | (out, in), (in,), (N, in), number | (BN.15), (BN.18) |
