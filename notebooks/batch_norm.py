@@ -202,7 +202,7 @@ check("BN.2", y, torchs, "the two formulas = torch's layer")
 #
 # $$ \sum_i\hat x_i = 0, \qquad \frac1m\sum_i\hat x_i^2 = \frac{\sigma^2}{\sigma^2+\varepsilon} =: \rho \tag{BN.3} $$
 #
-# $\rho$ is 1 for $\varepsilon=0$ (unless all values are alike) and else a little less. Nothing else is fixed: features stay correlated (this is *not* whitening, whatever some
+# $\rho$ is 1 for $\varepsilon=0$ and else a little less. Nothing else is fixed: features stay correlated (this is *not* whitening, whatever some
 # reviews say), and a lopsided distribution stays lopsided (it does *not* become Gaussian): an affine map cannot change a shape
 # ([section 7 of the theory](batch_norm_theory.ipynb)).
 #
@@ -475,7 +475,7 @@ plt.show()
 # The lowest row is what PyTorch gave in section 1. Pull up the second example, a 4: the mean rises, $\hat x_1$ sinks, the bar is
 # negative. Pull up the 9: the mean rises, too, but the batch also widens, which draws $\hat x_1=-1.5$ towards zero: positive.
 #
-# As a matrix over one feature of the batch, with $\mathbf 1$ the vector of ones:
+# As a matrix, with $\mathbf 1$ the vector of ones:
 #
 # $$ \frac{\partial L}{\partial x} = \gamma v\,P\,g, \qquad P = I - \frac{\mathbf 1\mathbf 1^\top}{m} - \frac{\hat x\,\hat x^\top}{m} \tag{BN.8} $$
 #
@@ -589,7 +589,7 @@ for batch in batches[:20]:
 check("BN.13", norm.running_var, r, "the recursion = the library's buffer")
 
 # %% [markdown]
-# How far does it lag behind? The paper's network on MNIST, its first 400 updates, five runs for each $\alpha$, evaluated on test images.
+# How far does it lag behind? The paper's network on MNIST, five runs for each $\alpha$:
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error over the first 400 updates, five runs each. With algorithm 2 it falls from 30 to 50 percent at 20 updates to 10. The moving average with weight 0.1 lags a little and meets it after about 100 updates; with weight 0.01 it stays above 40 percent for 100 updates and comes close only after about 300."}} tags=["hide-input"]
 # @title Figure: an average lags behind the weights
