@@ -321,7 +321,7 @@ def draw(batch_size, gamma, beta):
     below.hist(out, bins=60, range=(-5, 9), color=WITH)
     below.set(xlabel="what leaves the layer", ylabel="examples", xlim=(-5, 9))
     fig.suptitle(
-        f"Batches of {batch_size}: mean {out.mean():.2f}, deviation {out.std():.2f}"
+        f"Batches of {batch_size}: mean {abs(out.mean()):.2f}, deviation {out.std():.2f}"
     )
     return fig
 
@@ -330,7 +330,7 @@ def describe(batch_size, gamma, beta):
     out = in_batches(batch_size, gamma, beta)
     return (
         f"Two histograms. The unit has peaks at 5 and 8. After the layer with batches of {batch_size}, γ = {gamma} and "
-        f"β = {beta}: mean {out.mean():.2f}, deviation {out.std():.2f}, smallest {out.min():.1f}, largest {out.max():.1f}."
+        f"β = {beta}: mean {abs(out.mean()):.2f}, deviation {out.std():.2f}, smallest {out.min():.1f}, largest {out.max():.1f}."
     )
 
 
