@@ -16,7 +16,7 @@
 #
 # **The problem.** Deep networks need small steps and a careful start: a rate a little too large, or badly scaled weights, and training
 # stalls or diverges. The inventors blamed *internal covariate shift*: every update of the lower layers changes the distribution of what
-# the upper ones receive. The method works; that explanation does not hold (section 12).
+# the upper ones receive. The method works; that explanation is doubtful (section 12).
 #
 # **The idea.** Let each layer standardise each of its features over the mini-batch, $\hat x=v\,(x-\mu)$ with
 # $v=1/\sqrt{\sigma^2+\varepsilon}$, give it two learned numbers $\gamma,\beta$ to choose another scale and offset, and
@@ -103,7 +103,7 @@ plt.show()
 # **What we found**, on MNIST:
 #
 # - at one low rate for both, the layer looks like a miracle: after 1,000 updates 9% error with it, 49% without. With each arm tuned it
-#   wins by a third of a point, 2.33 to 2.64%;
+#   wins by three tenths of a point, 2.33 against 2.64%;
 # - more rates work with it: up to 5 instead of 1 in a small convolutional network.
 #
 # **Use it** in convolutional networks. **Not** where examples must not see each other, where a feature has few values in a batch, or for
@@ -591,8 +591,8 @@ check("BN.13", norm.running_var, r, "the recursion = the library's buffer")
 # %% [markdown]
 # How far does it lag behind? The paper's network on MNIST, five runs for each $\alpha$:
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error over the first 400 updates, five runs each. With algorithm 2 it falls from 30 to 50 percent at 20 updates to 10. The moving average with weight 0.1 lags a little and meets it after about 100 updates; with weight 0.01 it stays above 40 percent for 100 updates and comes close only after about 300."}} tags=["hide-input"]
-# @title Figure: an average lags behind the weights
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error over the first 400 updates, five runs each. With algorithm 2 it falls from 30 to 47 percent at 20 updates to 10. The moving average with weight 0.1 lags a little and meets it after about 100 updates; with weight 0.01 it is at 40 percent or above for 100 updates and comes close only after about 300."}} tags=["hide-input"]
+# @title Figure: a slow average is late
 statistics = sweep(experiment.STATISTICS, "book", device="cpu")
 fig, ax = plt.subplots()
 for momentum, role in ((0.01, "wrong"), (0.1, "peer")):
@@ -603,12 +603,12 @@ for momentum, role in ((0.01, "wrong"), (0.1, "peer")):
 curves = zip(runs.curve_updates, runs.curve_population, strict=True)
 figures.every_run(ax, curves, "algorithm 2", WITH)
 ax.set(xlabel="updates", ylabel="test error (%)", ylim=(0, 100))
-ax.set_title("A slow average lags behind the weights")
+ax.set_title("A slow average is late")
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# With $\alpha=0.01$ the start (mean 0, variance 1) still weighs $0.99^{100}=37\%$ after 100 batches. **If your network trains well and
+# With $\alpha=0.01$ the start still weighs $0.99^{100}=37\%$ after 100 batches. **If your network trains well and
 # evaluates badly, recompute the statistics before you look further.**
 
 # %% [markdown]
@@ -737,7 +737,7 @@ plt.show()
 # %% [markdown]
 # ## 10. It works
 #
-# **The better one arm is tuned, the smaller the miracle.**
+# **The better both arms are tuned, the smaller the miracle.**
 #
 # First live: the paper's network, three hidden layers of 100 sigmoids, without your layer and with it between each linear map and its
 # sigmoid, on the small digits that come with scikit-learn.
@@ -792,15 +792,16 @@ plt.show()
 # without: trained
 # ```
 #
-# Both end near 10%. The plain network was not unable to learn, it had a bad start. The layer divides the start out (section 9).
+# Both end near 10%. The plain network was not unable to learn, it had a bad start. Of the start's
+# scale the layer leaves only an effective rate (section 9).
 #
 # </details>
 #
 # So here is the paper's own experiment: MNIST, binary images, batches of 60, 50,000 updates. It names neither the rate nor the deviation
 # of its "small random Gaussian" weights. Each arm got one search over five rates and four deviations (10,000 updates, judged on images
-# held out, a seed that no figure shows).
+# held out, a seed that no final run has).
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error on a log scale against thousand updates, every run a line. Left, both arms at rate 0.1: after 1,000 updates 9 percent with batch norm and 49 without; after 20,000 updates 3.0 and 3.7. Right, each arm at its best: both near 7 percent after 1,000 updates, close together for the first ten thousand; at the end 2.1 to 2.5 percent with and 2.6 to 2.7 without."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error on a log scale against thousand updates, every run a line. Left, both arms at rate 0.1: after 1,000 updates 9 percent with batch norm and 49 without; after 20,000 updates 3.0 and 3.7. Right, each arm at its best: 7.0 without and 7.6 with after 1,000 updates, close together for the first ten thousand; at the end 2.1 to 2.5 percent with and 2.6 to 2.7 without."}} tags=["hide-input"]
 # @title The paper's figure 1, tuned
 arms = {"none": ("without", WITHOUT), "batch": ("with batch norm", WITH)}
 tuned = sweep(experiment.FIGURE, "book", device="cpu")
@@ -828,7 +829,7 @@ plt.show()
 # network's best error in 1.1 to 3.1 times fewer updates (median 2.4). What of the claim that the layer allows larger rates? A small
 # convolutional network, 1,000 updates, eleven rates, three seeds:
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error after 1,000 updates against the learning rate, three runs an arm. Without the layer it lies below the dotted 20 percent at rates 0.3 and 1 only; from 2 on it is 90. With the layer it lies below 20 percent from 0.03 to 5, at 7 one run of three fails, from 10 on nearly all do."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error after 1,000 updates against the learning rate, three runs an arm. Without the layer it lies below the dotted 20 percent at rates 0.3 and 1 only; from 2 on it is 90. With the layer it lies below 20 percent from 0.03 to 5, at 7 the runs end at 19, 21 and 90, from 10 on all at 79 or more."}} tags=["hide-input"]
 # @title Which rates work?
 rates = sweep(experiment.RANGE, "book", device="cpu")
 fig, ax = plt.subplots()
@@ -906,16 +907,16 @@ check("BN.20", grouped, F.group_norm(x, 2, eps=eps), "group norm")
 # %% [markdown]
 # ## 12. What is it worth?
 #
-# - **The paper's 14 times fewer steps** (on ImageNet) are, in our convolutional network on MNIST, 2 times fewer than a tuned baseline's,
-#   4 to 8 than those of one at a tenth of its best rate ([section 3 of the experiments](batch_norm_experiments.ipynb)).
-# - **Internal covariate shift is not the reason.** Noise that shifts and stretches the layer's outputs anew at every update brings it
-#   back; the network errs on 2.8%, with the layer alone on 3.0%, without it on 2.9%
+# - **The paper's 14 times fewer steps** (on ImageNet) are, in our convolutional network on MNIST, 1.4 to 2.2 times fewer than a tuned
+#   baseline's, 4 to 8 than those of one at a tenth of its best rate ([section 3 of the experiments](batch_norm_experiments.ipynb)).
+# - **Internal covariate shift is probably not the reason.** Noise that shifts and stretches the layer's outputs anew at every update
+#   brings it back, and the network learns as well: 2.8% error, with the layer alone 3.0%, without it 2.9%
 #   ([section 4 of the experiments](batch_norm_experiments.ipynb)). What you saw instead: scale no longer matters (section 9), and larger
 #   rates stay stable (section 10).
 # - **Deep stacks of sigmoids** train without it, too, from larger starting weights, but twelve layers err on 6.8%, with it on 3.4%
 #   ([section 7 of the experiments](batch_norm_experiments.ipynb)).
-# - **The noise of a batch regularises**: normalised in groups of 64 instead of 256, a network that sees 2,000 images errs on 8.0 instead
-#   of 8.6% ([section 10 of the experiments](batch_norm_experiments.ipynb)).
+# - **Normalising fewer images together seems to regularise**: in groups of 64 a network that sees 2,000 images errs on 8.0%, 256 together
+#   on 8.6% ([section 10 of the experiments](batch_norm_experiments.ipynb)).
 # - **The batch is part of the model**: sorted batches ruin it ([section 9 of the experiments](batch_norm_experiments.ipynb)).
 #
 # **When to use it:** convolutional networks with batches that are fair samples of the data; after the linear map, before the
