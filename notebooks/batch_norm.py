@@ -110,7 +110,7 @@ plt.show()
 # sequences (section 12).
 #
 # **Minutes:** problem 3 · forward 3 · the layer 3 · explore 2 · naive gradients 2 · backward 5 · inference 4 · maps 3 ·
-# scale 4 · it works 5 · relatives 2 · worth 2 · exercises as you like.
+# scale 4 · it works 5 · relatives 2 · worth 2.
 #
 # **Beside this lesson:** [the experiments](batch_norm_experiments.ipynb), a figure for each question;
 # [the theory](batch_norm_theory.ipynb), with proofs, precision, cost, errata; the paper, Ioffe and Szegedy 2015
@@ -206,7 +206,7 @@ check("BN.2", y, torchs, "the two formulas = torch's layer")
 # reviews say), and a lopsided distribution stays lopsided (it does *not* become Gaussian): an affine map cannot change a shape
 # ([section 7 of the theory](batch_norm_theory.ipynb)).
 #
-# Has the network lost something that it needs? No. With the right $\gamma$ and $\beta$ the layer does nothing:
+# Has the network lost something that it needs? With the right $\gamma$ and $\beta$ the layer does nothing:
 #
 # $$ \gamma=\sqrt{\sigma^2+\varepsilon},\;\beta=\mu \quad\Rightarrow\quad y_i = x_i \tag{BN.4} $$
 
@@ -346,12 +346,12 @@ explore(
 #
 # </details>
 #
-# You could also normalise after every update, outside of the network. Why should the gradient know?
+# Could one compute $\mu$ and $\sigma$ outside of the graph, as constants?
 
 # %% [markdown]
 # ## 5. What if the gradient ignores the batch?
 #
-# **Then parameters grow without bound while the loss stands still.**
+# **Then a bias can grow without bound while the loss stands still.**
 #
 # A layer adds a bias, $x_i=u_i+b$, and its output is only centred here, $\hat x=x-\mu$. Suppose that the step treats $\mu$ as a constant.
 # Then it moves $b$ by $-\eta\,D$. But $\mu$ moves along, $\hat x$ stays what it was, and so do the loss and $D$. The next step is the same again:
@@ -361,7 +361,7 @@ explore(
 # %%
 u, goal = torch.randn(m, dtype=torch.float64), torch.rand(m, dtype=torch.float64)
 b_0, eta = torch.tensor(0.4, dtype=torch.float64), 0.1
-b, biases, losses = b_0.clone().requires_grad_(), [], []
+b, biases, losses = b_0.clone().requires_grad_(), [0.4], []
 for _ in range(100):
     x_b = u + b
     loss = ((x_b - x_b.mean().detach() - goal) ** 2).mean()
@@ -372,7 +372,7 @@ for _ in range(100):
 
 print(f"bias after 100 steps: {b.item():.1f}")
 D = (2 * (u - u.mean() - goal) / m).sum()  # by hand, from the mean of squares
-t = torch.arange(1, 101, dtype=torch.float64)
+t = torch.arange(101, dtype=torch.float64)
 line = torch.tensor(biases, dtype=torch.float64)
 check("BN.5", line, b_0 - t * eta * D, "the bias drifts in a straight line")
 check("BN.5", losses[-1], losses[0], "and the loss stands still")
@@ -472,7 +472,7 @@ axes[2].set(xlabel="example (its value)")
 plt.show()
 
 # %% [markdown]
-# The lowest row is what PyTorch gave in section 1. Pull up the second example, a 4: the mean rises, $\hat x_1$ sinks, the bar is
+# The lowest row is what PyTorch gave in section 1. Pull up the second example, a 4: the mean rises, the batch narrows, $\hat x_1$ sinks:
 # negative. Pull up the 9: the mean rises, too, but the batch also widens, which draws $\hat x_1=-1.5$ towards zero: positive.
 #
 # As a matrix, with $\mathbf 1$ the vector of ones:
@@ -499,7 +499,7 @@ stretch = gamma * v * (1 - rho) * d_gamma
 check("BN.9", (x_hat * auto_x).sum(0), stretch, "almost none along the stretch")
 
 # %% [markdown]
-# Two directions of $m$ are lost. In a batch of two, for $\varepsilon=0$, that is all: $\hat x=\pm1$ for any two different values, and no gradient
+# Two directions are lost. In a batch of two, for $\varepsilon=0$, that is all: $\hat x=\pm1$ for any two different values, and no gradient
 # passes ([section 3 of the theory](batch_norm_theory.ipynb)). And a batch of one, when the network is in use?
 
 # %% [markdown]
@@ -549,7 +549,7 @@ for size in (2, 4, 3):
 # AssertionError: BN.11: left and right are not equal…
 # ```
 #
-# They now average to 11/2, what the unchanged cell gave for the four values, the whole population.
+# The batches now average to 11/2, the true variance. The second number is wrong: the four values *are* the population.
 #
 # </details>
 #
@@ -617,9 +617,9 @@ plt.show()
 # **A convolution has one mean and variance per map. A bias below the layer is useless. After training the layer can be removed.**
 #
 # A convolution computes the same feature at every site. To keep it the same, all sites of a map share their statistics: sites are more
-# examples, $m\,p\,q$ values for $m$ images of $p\times q$ sites. With $n$ for the image, $c$ for the map, $s$ for the site,
+# examples, $N\,p\,q$ values for $N$ images of $p\times q$ sites. With $i$ for the image, $j$ for the map, $s$ for the site,
 #
-# $$ \mathrm{BN}(x)_{ncs} = \mathrm{BN}(x')_{(ns)\,c}, \qquad x'_{(ns)\,c}=x_{ncs} \tag{BN.14} $$
+# $$ \mathrm{BN}(x)_{ijs} = \mathrm{BN}(x')_{(is)\,j}, \qquad x'_{(is)\,j}=x_{ijs} \tag{BN.14} $$
 #
 # A linear layer $Wu+b$ that is normalised needs no $b$. It moves all values and their mean alike:
 #
@@ -677,8 +677,8 @@ check("BN.16", fold(conv, norm)(picture).detach(), one_layer, "= the library's f
 # $$ \mathrm{BN}\bigl((aW)u\bigr)=\mathrm{BN}(Wu), \qquad \frac{\partial L}{\partial(aW)}=\frac1a\,\frac{\partial L}{\partial W} \tag{BN.17} $$
 #
 # Ten times the weights, a tenth of the gradient. (Only for $a>0$, although the paper says "a scalar $a$": for $a<0$, $\hat x$ changes
-# its sign.) If moving along $w$ changes nothing, the gradient is orthogonal to $w$, and a step of gradient descent
-# $w'=w-\eta\,\nabla L(w)$ is one leg of a right triangle:
+# its sign.) Since moving along $w$ changes nothing, the gradient is at right angles to $w$, and after a step of gradient
+# descent $w'=w-\eta\,\nabla L(w)$ is a hypotenuse:
 #
 # $$ \lVert w'\rVert^2 = \lVert w\rVert^2+\eta^2\,\lVert\nabla L(w)\rVert^2 \tag{BN.18} $$
 #
@@ -706,12 +706,12 @@ w, a, eta = W[0], 3.0, 0.7
 check("BN.17", standardise(u @ (a * w)), standardise(u @ w), "the scale disappears")
 check("BN.17", gradient(a * w), gradient(w) / a, "a third of the gradient")
 
-step = w - eta * gradient(w)
+moved = w - eta * gradient(w)
 pythagoras = w.square().sum() + eta**2 * gradient(w).square().sum()
-check("BN.18", step.square().sum(), pythagoras, "the step is a leg of the triangle")
+check("BN.18", moved.square().sum(), pythagoras, "length² + step² = new length²")
 n = w / w.norm()
 turned = n - eta / w.square().sum() * gradient(n)
-check("BN.19", step / w.norm(), turned, "the direction turns at a rate of its own")
+check("BN.19", moved / w.norm(), turned, "the direction turns at a rate of its own")
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels over 100 steps at rates 0.1, 1 and 10. The length of w stays near 2 at rate 0.1, grows to 3 at rate 1 and jumps to 20 at rate 10. The effective rate of 10 falls from 2 to 0.02, where that of 0.1 lies; that of 1 falls from 0.2 to 0.1."}} tags=["hide-input"]
 # @title A hundred steps at three rates
@@ -721,13 +721,14 @@ for rate, role in ((0.1, "data"), (1.0, "learned"), (10.0, "wrong")):
     for _ in range(101):
         lengths.append(walk.norm().item())
         walk = walk - rate * gradient(walk)
-    label, color = f"η = {rate:g}", figures.COLORS[role]
-    left.semilogy(lengths, color=color, label=label)
-    right.semilogy([rate / length**2 for length in lengths], color=color, label=label)
+    line = {"color": figures.COLORS[role], "linestyle": "--" if rate == 0.1 else "-"}
+    left.semilogy(lengths, label=f"η = {rate:g}", **line)
+    effective = [rate / length**2 for length in lengths]
+    right.semilogy(effective, zorder=3 if rate == 0.1 else 2, **line)
 left.set(xlabel="step", title="length of w")
 right.set(xlabel="step", title="effective rate η / ‖w‖²")
 left.legend()
-fig.suptitle("Rates a hundredfold apart end within a factor of five")
+fig.suptitle("A rate of 10 lengthens w and so slows itself down")
 plt.show()
 
 # %% [markdown]
@@ -737,7 +738,7 @@ plt.show()
 # %% [markdown]
 # ## 10. It works
 #
-# **The better both arms are tuned, the smaller the miracle.**
+# **The better the plain network is tuned, the smaller the miracle.**
 #
 # First live: the paper's network, three hidden layers of 100 sigmoids, without your layer and with it between each linear map and its
 # sigmoid, on the small digits that come with scikit-learn.
@@ -777,7 +778,7 @@ for name, color in (("with", WITH), ("without", WITHOUT)):
     torch.manual_seed(0)
     runs[name] = train(network(name == "with", std), rate=0.5)
     plt.plot(range(20, 401, 20), runs[name], label=name, color=color)
-print("without:", "still guessing" if runs["without"][-1] > 50 else "trained")
+print("without:", "barely started" if runs["without"][-1] > 50 else "trained")
 plt.gca().set(xlabel="updates", ylabel="test error (%)", ylim=(0, 100))
 plt.title("From small weights, the layer starts at once")
 plt.legend()
@@ -792,8 +793,7 @@ plt.show()
 # without: trained
 # ```
 #
-# Both end near 10%. The plain network was not unable to learn, it had a bad start. Of the start's
-# scale the layer leaves only an effective rate (section 9).
+# Both end near 10%: the plain network had a bad start, no lack of ability.
 #
 # </details>
 #
@@ -911,8 +911,10 @@ check("BN.20", grouped, F.group_norm(x, 2, eps=eps), "group norm")
 #   baseline's, 4 to 8 than those of one at a tenth of its best rate ([section 3 of the experiments](batch_norm_experiments.ipynb)).
 # - **Internal covariate shift is probably not the reason.** Noise that shifts and stretches the layer's outputs anew at every update
 #   brings it back, and the network learns as well: 2.8% error, with the layer alone 3.0%, without it 2.9%
-#   ([section 4 of the experiments](batch_norm_experiments.ipynb)). What you saw instead: scale no longer matters (section 9), and larger
-#   rates stay stable (section 10).
+#   ([section 4 of the experiments](batch_norm_experiments.ipynb)).
+# - **Why does it work?** It divides out the scale of the weights, so that a bad start and a large rate correct themselves (section 9).
+#   The loss along the gradient changes less ([section 5 of the experiments](batch_norm_experiments.ipynb)); whether that is the cause is
+#   open.
 # - **Deep stacks of sigmoids** train without it, too, from larger starting weights, but twelve layers err on 6.8%, with it on 3.4%
 #   ([section 7 of the experiments](batch_norm_experiments.ipynb)).
 # - **Normalising fewer images together seems to regularise**: in groups of 64 a network that sees 2,000 images errs on 8.0%, 256 together

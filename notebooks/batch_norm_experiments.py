@@ -285,9 +285,7 @@ left.set_xticks(range(3), ["without", "batch norm", "noise\nbehind"])
 left.set(
     ylabel="test error (%)", xlim=(-0.7, 2.7), title="each at its best, 5,000 updates"
 )
-right.set(
-    xlabel="updates", ylabel="drift (deviations an update)", title="all at rate 1"
-)
+right.set(xlabel="updates", ylabel="drift (deviations)", title="all at rate 1")
 fig.suptitle("Noise moves every unit; at the best settings it does not hurt")
 plt.show()
 
@@ -746,7 +744,7 @@ left.set(
     xscale="log",
     xlabel="learning rate",
     ylabel="validation error (%)",
-    ylim=(7, 14),
+    ylim=(5, 14),
     title="the search",
 )
 right.set(ylim=(7, 12))
