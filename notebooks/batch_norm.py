@@ -793,7 +793,7 @@ plt.show()
 # without: trained
 # ```
 #
-# Both end near 10%: the plain network had a bad start, no lack of ability.
+# Both end near 10%: the plain network had a bad start.
 #
 # </details>
 #
