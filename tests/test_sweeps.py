@@ -544,10 +544,11 @@ def write_for_ever(path: Path, log: Path) -> None:
 def cluster():
     dask = pytest.importorskip("dask")
     distributed = pytest.importorskip("distributed")
-    # A dead worker's task fails at once, so that the sweep itself has to try again.
+    # A dead worker's task fails at once, so that the sweep itself has to try again. Port 0: any that is free, since two
+    # clusters may run at the same time.
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 0}),
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as local,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0") as local,
         distributed.Client(local),
     ):
         yield local
