@@ -405,6 +405,7 @@ def test_one_layers_running_statistics_do_not_follow_a_transform(cls):
             transform(scalar(cls(3).double()))(x)
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")  # torch says so of that one release
 @torch_deprecates
 @pytest.mark.parametrize("shape", [(8, 3), (40, 3, 50, 50)])
 @pytest.mark.parametrize("momentum", [0.1, None])  # torch's layer is no single graph with None (2.13)
@@ -1004,6 +1005,7 @@ def test_population_statistics_see_every_way_to_call_a_layer(cls, name):
     np.testing.assert_allclose(model.norm.running_mean, torch.cat(batches).mean(0), rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")  # torch says so of that one release
 @torch_deprecates
 def test_population_statistics_of_a_compiled_model_that_has_already_run():
     torch._dynamo.reset()
