@@ -226,7 +226,7 @@ def fold(layer: Layer, norm: nn.Module) -> Layer:
 def combine_statistics(counts: Tensor, means: Tensor, variances: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of the union of groups, from each group's own (Chan's rule).
 
-    mean = Σ n_k mean_k / n and var = Σ n_k (var_k + (mean_k − mean)²) / n, eq. (BN.43) of `notebooks/batch_norm`.
+    mean = Σ n_k mean_k / n and var = Σ n_k (var_k + (mean_k − mean)²) / n, eq. (BN.43).
 
     Args:
         counts: values per group, shape (groups,).
