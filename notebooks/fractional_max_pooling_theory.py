@@ -90,13 +90,6 @@ GREY, PINK = COLORS["muted"], COLORS["peer"]
 
 
 # %%
-RULES = {  # (FMP.4): steps and distance
-    "disjoint": lambda n_in, n_out: (n_out, n_in),
-    "square": lambda n_in, n_out: (n_out - 1, n_in - 2),
-    "interval": lambda n_in, n_out: (n_out, n_in - 1),
-}
-
-
 def marks_of(S, D, phase):  # (FMP.5), exact
     return [math.floor(Fraction(D, S) * i + phase) for i in range(S + 1)]
 
@@ -105,9 +98,8 @@ def by_threshold(S, D, t):  # (FMP.15)
     return [i * D // S + (i * D % S >= t) for i in range(S + 1)]
 
 
-def words(S, D):
-    """All lists of S steps of one or two that add up to D."""
-    return [word for word in product((1, 2), repeat=S) if sum(word) == D]
+def patterns(S, D, kind):  # (FMP.16)
+    return math.comb(S, D - S) if kind == "random" else S // math.gcd(S, D)
 
 
 # %% [markdown]
@@ -128,8 +120,20 @@ def words(S, D):
 # bits. For the six poolings of the paper's network on MNIST:
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bits of one axis's pattern against the layer, from 35 to 25 pixels down to 3 to 2, for three overlaps. Random words start at about 20 bits and fall to zero or one as pictures get smaller; pseudorandom words have one to five bits throughout."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bits of one axis's pattern against the layer, from 35 to 25 pixels down to 3 to 2, for three overlaps. Random words start at 20 to 22 bits and fall to one or none as pictures get smaller; pseudorandom words have at most five bits, down to one or none."}} tags=["hide-input"]
 # @title Checks of (FMP.15) and (FMP.16), and bits layer by layer
+RULES = {  # (FMP.4): steps and distance
+    "disjoint": lambda n_in, n_out: (n_out, n_in),
+    "square": lambda n_in, n_out: (n_out - 1, n_in - 2),
+    "interval": lambda n_in, n_out: (n_out, n_in - 1),
+}
+
+
+def words(S, D):
+    """All lists of S steps of one or two that add up to D."""
+    return [word for word in product((1, 2), repeat=S) if sum(word) == D]
+
+
 for S, D in ((9, 13), (12, 20), (18, 25)):
     phases = [Fraction(k, 1000) for k in range(1000)] + [1 - Fraction(1, 10**9)]
     thresholds = [math.ceil(S * (1 - phase)) for phase in phases]
@@ -146,11 +150,6 @@ for S, D in ((9, 13), (12, 20), (18, 25)):
     same_word = [by_threshold(S, D, t) == by_threshold(S, D, s) for t, s in pairs]
     same_group = [(t - 1) // g == (s - 1) // g for t, s in pairs]
     check("FMP.16", same_word, same_group, "same word if and only if same group")
-
-
-def patterns(S, D, kind):  # (FMP.16)
-    return math.comb(S, D - S) if kind == "random" else S // math.gcd(S, D)
-
 
 for kind in ("pseudorandom", "random"):
     drawn, formula, generator = [], [], torch.Generator().manual_seed(0)
@@ -176,7 +175,7 @@ for overlap, color in zip(RULES, (COLORS["data"], BLUE, GREEN), strict=True):
         print(f"{overlap}, {kind}: {counts[0]:,} in layer 1; {bits:.0f} bits in all")
 ax.set_xticks(range(6), [f"{n_in}→{n_out}" for n_in, n_out in sizes])
 ax.set(xlabel="layer", ylabel="bits, one axis")
-ax.set_title("Solid: random. Dashed: pseudorandom")
+ax.set_title("Random words (solid) take many bits")
 ax.legend()
 plt.show()
 
@@ -210,7 +209,7 @@ check("FMP.16", eight, [8, 1], "squares from 35 to 25, and from 3 to 2")
 # $$ \operatorname{Var} m_i = \frac{i\,(S-i)}{S-1}\;q\,(1-q) \qquad\text{(random)} \tag{FMP.18} $$
 #
 # It is zero at both ends, which are fixed, and largest in the middle: a random walk that is tied down at both ends, a *bridge*.
-# Choose whether, and from which size to which; grey lines are draws, the band is one standard deviation.
+# Choose the kind and the sizes. Grey lines are draws, the band is one standard deviation:
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Explore: the walks of the marks
@@ -261,8 +260,7 @@ def describe_walks(kind, sizes):
 kinds = ("random", "pseudorandom")
 explore(draw_walks, alt=describe_walks, kind=kinds, sizes=tuple(WALKS))
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (FMP.17) and (FMP.18): all words of five sizes
+# %%
 peaks = []
 for S, D in ((9, 13), (8, 12), (10, 16), (7, 12), (12, 15)):
     i = np.arange(S + 1)
@@ -279,7 +277,7 @@ check("FMP.17", max(peaks), 1 / 4, "the largest: a quarter, where αi ends in a 
 # *Which ratio wanders most?* In the middle, $i=S/2$, (FMP.18) is about $\frac S4\,q(1-q)$. Take a picture of a given size and put
 # $q=\alpha-1$ and $S=D/\alpha$: that is $\frac D4\bigl(3-\alpha-\frac2\alpha\bigr)$, and its slope
 # $\frac D4\bigl(\frac2{\alpha^2}-1\bigr)$ is zero at $\alpha=\sqrt2$. The ratio of the paper's network for MNIST is the one that
-# deforms a picture most. The deviation grows as the root of the size: four times the picture, twice as many pixels.
+# deforms a picture most. The deviation grows as the root of the size: on a side four times as long, twice as many pixels.
 
 # %%
 D = 10_000
@@ -287,8 +285,9 @@ q = {S: (D - S) / S for S in range(D // 2 + 1, D)}
 middle = {S: S * S / 4 / (S - 1) * q[S] * (1 - q[S]) for S in q}  # (FMP.18), i = S/2
 widest = max(middle, key=middle.get)
 check("FMP.18", widest, round(D / 2**0.5), "the S that wanders most is D/√2")
-for sizes_ in ((25, 18), (36, 25), (93, 66)):
-    print(f"{sizes_}: ± {deviation_of('random', *sizes_[::-1]).max():.2f} pixels")
+for n_in, n_out in ((25, 18), (93, 66), (372, 264)):
+    most = deviation_of("random", n_out, n_in).max()
+    print(f"{n_in} → {n_out}: ± {most:.2f} pixels in the middle")
 
 # %% [markdown]
 # What does that do to a picture? The paper pools a photograph six times by $\sqrt2$, with the *average* in place of the maximum so
@@ -353,7 +352,7 @@ plt.show()
 #
 # So the paper's sequence is a pseudorandom one with a phase just below $\alpha u$, which lies in $[0,1)$ as it should. By (FMP.7)
 # it ends at $a_S=D+1$: $N_\text{in}+1$ for disjoint regions $[a_{i-1},a_i-1]$, and $N_\text{in}$ for intervals $[a_{i-1},a_i]$,
-# whose $D$ is $N_\text{in}-1$. The paper says $N_\text{in}$ for both; its own examples, 18 steps that add up to 25, say
+# whose $D$ is $N_\text{in}-1$. The paper says $N_\text{in}$; its own examples, 18 steps that add up to 25, say
 # $N_\text{in}+1$.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four rows of twelve pixels cut into seven regions. First, u = 0.5: regions of one and two pixels cover all twelve. Second, the last mark is put at twelve: pixel twelve is in no region. Third, u = 0.8: the regions start at pixel two and stick out at thirteen. Fourth, the first mark is forced to one: the first region is three wide, the last sticks out."}} tags=["hide-input"]
@@ -484,6 +483,7 @@ fig, ax = plt.subplots()
 ax.bar(range(1, 18), shares, color=PINK, label="torch: u uniform")
 ax.axhline(1 / 17, color="black", linestyle=":", label="uniform phase, 1/17")
 ax.set(xlabel="pattern, by its phase", ylabel="how often", ylim=(0, 0.13))
+ax.set_xticks(range(1, 18, 4))
 ax.set_title("25 → 18: torch draws six patterns twice as often")
 ax.legend()
 plt.show()
@@ -495,9 +495,9 @@ for name, (S, D) in {"squares": (17, 23), "disjoint": (18, 25)}.items():
 # The bias is small. The author's program of 2015 draws $u$ from $(0,10000)$, so a phase is reached $\lfloor10^4\alpha\rfloor$ times or
 # once more, which is next to uniform. (Training settings that people read from that repository are mostly later than the paper.)
 #
-# **Bit by bit PyTorch, under one condition.** Given the same marks, the library's values and gradients are PyTorch's to the last
+# **Bit by bit PyTorch, under one condition.** On a CPU and given the same marks, the library's values and gradients are PyTorch's to the last
 # bit (section 8). But PyTorch computes (FMP.20) in the dtype of its input. In float32 the product $\alpha(i+u)$ is rounded, and
-# where it lies close to a whole number the floor can fall on the other side: those are other marks, no phase of them exact.
+# where it lies close to a whole number the floor can fall on the other side. The marks are then not those of (FMP.20):
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title How often float32 gives other marks
@@ -577,6 +577,8 @@ for y, overlap in enumerate(RULES):
         left.text(base + share / 2, -y, f"{count}", ha="center", va="center")
         base += share
     print(f"{overlap}: {pixels.double().mean():.2f} pixels for an output, 25 to 18")
+root = 2**0.5
+print(f"for √2 in large pictures {root**2:.0f}, 4 and {(root + 1) ** 2:.1f}")
 left.set_yticks([0, -1, -2], RULES)
 left.set(xlabel="share of outputs", title="Pixels for one output")
 k = np.arange(1, 10)
@@ -584,8 +586,8 @@ dense = np.sqrt(k / ((k + 1) ** 2 * (k + 2)))  # maximum of k uniform numbers
 dark = 0.95**k
 right.plot(k, dense, "o-", color=BLUE, label="dense noise")
 right.plot(k, np.sqrt(dark * (1 - dark)), "o-", color=ORANGE, label="sparse dots")
-right.set(xlabel="pixels", ylabel="deviation of the maximum", ylim=(0, 0.55))
-right.set_title("It depends on the picture")
+right.set(xlabel="pixels", ylabel="deviation", ylim=(0, 0.55), xticks=k[::2])
+right.set_title("Deviation of their maximum")
 right.legend()
 plt.show()
 
@@ -669,7 +671,7 @@ for sides in STACKS:
 # Now the paper's network, from one to five poolings deep (the sixth leaves nothing to chance), with draws of the library:
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Pixels off against the number of poolings, one to five. The bound rises from 1 to 10.4, the worst of all pseudorandom patterns from 0.9 to 7.4, the farthest of 500 pseudorandom draws from 0.9 to about 6; the farthest of 500 random draws is above the bound at every depth."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Pixels off against the number of poolings, one to five. The bound rises from 1 to 10.4, the worst of all pseudorandom patterns from 0.9 to 7.4, and the farthest of 500 pseudorandom draws lies on it at every depth; the farthest of 500 random draws is 4.5 pixels off after one pooling, 9.7 after four and 8.6 after five, above the bound at all depths but the last."}} tags=["hide-input"]
 # @title Figure: how far one to five layers move an output
 def farthest_drawn(layers, kind, draws=500):
     generator, off = torch.Generator().manual_seed(0), 0.0
@@ -702,7 +704,7 @@ ax.plot(depths, worst, "o-", color=BLUE, label="worst pattern (FMP.24)")
 ax.plot(depths, drawn["pseudorandom"], "o", mfc="white", color=BLUE, label="500 draws")
 ax.plot(depths, drawn["random"], "s", color=ORANGE, label="500 random draws")
 ax.set(xlabel="poolings", ylabel="farthest output (pixels)", xticks=depths)
-ax.set_title("The bound holds for pseudorandom marks alone")
+ax.set_title("Pseudorandom marks keep their bound")
 ax.legend()
 plt.show()
 print(
@@ -711,7 +713,8 @@ print(
 print(f"{1 / (2**0.5 - 1):.2f}")
 
 # %% [markdown]
-# If all $\alpha_l$ are $\alpha$, the geometric sum is below $\alpha^L/(\alpha-1)$. An output stands for $\alpha^L$ pixels, so it is
+# Already 500 draws meet the worst patterns. Random marks pass the bound except at the end, where pictures are small. If all
+# $\alpha_l$ are $\alpha$, the geometric sum is below $\alpha^L/(\alpha-1)$. An output stands for $\alpha^L$ pixels, so it is
 # off by less than $\frac1{\alpha-1}$ of its own size, 2.4 for $\sqrt2$, however deep the network. Two channels with draws of their
 # own can slip against each other by twice that, and the next convolution adds up what belongs to different places. TensorFlow
 # shares a draw in the batch, the author in an image, PyTorch not at all.
@@ -721,7 +724,7 @@ print(f"{1 / (2**0.5 - 1):.2f}")
 # ## 7. What does averaging over passes guarantee?
 #
 # **For Brier's score and the logarithm, never a loss, and twelve passes collect eleven twelfths of the gain. For the error rate,
-# nothing: it can even rise to 100%.**
+# nothing: it can rise towards 100%.**
 #
 # The lesson shows that the mean $\bar p_n$ of $n$ passes is never worse than the passes are on average (FMP.13). Two things can be
 # said more exactly for Brier's score, the squared distance from the one-hot label $e$. First, the gain *is* how much the
@@ -781,23 +784,28 @@ for label, (often, seldom, color) in NETWORKS.items():
     check("FMP.26", gained, 1 - 1 / 12, f"twelve passes, {label.split(':')[0]}")
     left.plot(counts, error, "o-", color=color, label=label, markersize=4)
     right.plot(counts, brier, "o-", color=color, markersize=4)
-    print(f"{label.split(':')[0]}: error {error[0]:.0f}% → {error[-1]:.0f}%, ", end="")
+    print(
+        f"{label.split(':')[0]}: mean {(2 * often + seldom) / 3:.2f}, error {error[0]:.0f}% → {error[-1]:.0f}%, ",
+        end="",
+    )
     print(f"Brier {brier[0]:.2f} → {brier[-1]:.2f}")
-left.set(xlabel="passes", ylabel="error (%)", ylim=(-3, 130), title="May rise")
+left.set(xlabel="passes", ylabel="error (%)", ylim=(-3, 130), xticks=(1, 4, 8, 12))
 left.legend(loc="upper left", fontsize=8)
-right.set(xlabel="passes", ylabel="Brier's score", ylim=(0, None), title="Never rises")
+right.set(xlabel="passes", ylabel="Brier's score", ylim=(0, None), xticks=(1, 4, 8, 12))
+left.set_title("Errors may rise")
+right.set_title("Brier's score falls by (FMP.26)")
 plt.show()
 
 # %% [markdown]
 # ## 8. How does the library's layer differ from the lesson's?
 #
 # **The lesson reads a stride-one pooling at the marks and leaves the rest to autograd. The library looks up the winner of each
-# region instead: PyTorch's ties, an eighth of its memory.**
+# region instead: PyTorch's ties, a seventh of its memory.**
 #
 # The lesson takes $M$ of (FMP.9), max-pooling of stride one, and indexes it with the marks. The values are right, and autograd
-# differentiates it. Two things are not as in PyTorch's kernel. *Ties*: `torch.maximum` gives each of two equal values half the
-# gradient, where (FMP.10) gives all to the first in row-major order. *Memory*: autograd keeps both inputs of every maximum, and
-# all of $M$'s places, though most are never read twice.
+# differentiates it. But `torch.maximum` gives each of two equal values half the gradient, where PyTorch's kernel and (FMP.10) give
+# all to the first in row-major order. And autograd keeps what went into every maximum, the picture and one more of its size:
+# together as much as PyTorch's kernel keeps.
 #
 # The library, too, pools at every place, since neighbours are the same numbers read further on, which needs no index and suits
 # a processor. Then it looks up three things for each output: which row won, in that row which column, and the value there. In short,
@@ -841,7 +849,7 @@ x[0, 0, 3:5, 3:6] = x[2, 1, 20, 9] = torch.nan
 x.requires_grad_()
 samples = torch.randint(2**10, (8, 3, 2), generator=generator) / 2**10
 theirs = nn.FractionalMaxPool2d(2, 25, _random_samples=samples)(x)
-starts = [  # u in multiples of 2⁻¹⁰: the float32 products of these are exact enough
+starts = [  # u in multiples of 2⁻¹⁰ and α = 11/8: exact in float32, too
     torch.stack(
         [
             pooling_regions(35, 25, phase=float(Fraction(u) * 33 / 24 % 1))[0]
@@ -888,7 +896,7 @@ up, down = (
 text = "its derivative, against finite differences"
 check("FMP.10", second, (up - down) / (2 * h), text, rtol=1e-6, atol=1e-6)
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bars of the bytes that are kept for the backward pass for each output, from 35 to 25 pixels: PyTorch's layer 16, the lesson's way several times as many, the library two."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bars of the bytes that are kept for the backward pass for each output, from 35 to 25 pixels: PyTorch's layer and the lesson's way 16 each, the library two."}} tags=["hide-input"]
 # @title Figure: what is kept for the backward pass
 x = torch.randn(8, 3, 35, 35, requires_grad=True)
 rivals = {
@@ -903,7 +911,7 @@ for y, (name, count) in enumerate(kept.items()):
     ax.text(count + 0.5, y, f"{count:.1f}", va="center")
     print(f"{name}: {count:.1f} bytes an output kept")
 ax.set(xlabel="bytes for each output, float32", xlim=(0, 1.15 * max(kept.values())))
-ax.set_title("35 → 25: kept for the backward pass")
+ax.set_title("35 → 25: the library keeps a seventh")
 plt.show()
 
 # %% [markdown]
@@ -940,7 +948,7 @@ plt.show()
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title The first five refutations
+# @title Refutations of (FMP.E1) to (FMP.E3)
 alpha, u = Fraction(25, 18), Fraction(1, 3)
 a = [math.ceil(alpha * (i + u)) for i in range(19)]  # (FMP.19), counted from one
 seen = {k for first, stop in pairwise(a) for k in range(first, stop)}
@@ -951,12 +959,9 @@ refute("FMP.E1", len(seen), 25, "ends at N_in: a pixel is missed")
 
 def maxima(x, a, b, cut_rows, cut_columns):
     """Maxima over [a_{i−1}, a_i − cut] × [b_{j−1}, b_j − cut], counted from one."""
-    return torch.stack(
-        [
-            torch.stack([x[p - 1 : q - cut_rows, r - 1 : s - cut_columns].max() for r, s in pairwise(b)])
-            for p, q in pairwise(a)
-        ]
-    )  # fmt: skip
+    rows = [slice(p - 1, q - cut_rows) for p, q in pairwise(a)]
+    columns = [slice(p - 1, q - cut_columns) for p, q in pairwise(b)]
+    return torch.stack([torch.stack([x[r, c].max() for c in columns]) for r in rows])
 
 
 x = torch.randn(25, 25, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -988,7 +993,8 @@ check(
     "FMP.3", maxima(x, a, b, 0, 0), intervals, "its overlapping regions = our intervals"
 )
 refute("FMP.E3", maxima(x, a, b, 0, 1), intervals, "columns that do not overlap")
-
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Refutations of (FMP.E4) and (FMP.E5)
 steep, steps = Fraction(1732, 1000), {}
 for u in (Fraction(k, 100) for k in range(1, 100)):
     forced = [1, *(math.ceil(steep * (i + u)) for i in range(1, 10))]
@@ -1076,8 +1082,8 @@ refute("FMP.E10", wrong, int(square.flatten().argmax()), "columns first: another
 # %% [markdown]
 # *Random or pseudorandom?* Summaries say that random regions are best. The paper's small experiments without dropout say so; the
 # author's scripts for the record networks use pseudorandom ones, with dropout (the scripts that we know of are later than the
-# paper). That is no contradiction; [the experiments](fractional_max_pooling_experiments.ipynb) test both. And *overlapping* means squares in the paper's text
-# and in the author's code, intervals in its formula: two layers, so here they have two names.
+# paper). That is no contradiction; [the experiments](fractional_max_pooling_experiments.ipynb) test both. And *overlapping* means
+# squares in the paper's text and in the author's code, intervals in its formula: two layers, so here they have two names.
 
 # %% [markdown]
 # ## 10. What does it cost?
@@ -1091,8 +1097,8 @@ refute("FMP.E10", wrong, int(square.flatten().argmax()), "columns first: another
 # contiguous numbers, of which a processor does eight or sixteen at a time; and then three look-ups.
 #
 # *Traffic.* The layer must read $x$ and write $y$, and on the way back read the gradient and write one for $x$: with
-# $N_\text{in}/N_\text{out}=\sqrt2$ three numbers a pixel. It makes a dozen passes over numbers in the cache instead, since PyTorch
-# runs one operation at a time.
+# $N_\text{in}/N_\text{out}=\sqrt2$ three numbers a pixel. It passes more often over numbers in the cache instead, since PyTorch runs
+# one operation at a time.
 #
 # *Growth.* Linear in pixels, channels and images. Poolings by $\sqrt[3]2$ see more pixels than halving: over the layers the
 # geometric series $1/(1-2^{-2/3})$ times the first layer's, against $1/(1-2^{-2})$. At equal channels the convolutions of a
@@ -1120,29 +1126,34 @@ shapes = [
 ]
 places = -np.arange(len(cost))
 fig, (left, right) = figures.panels(2, sharey=True)
-fig.set_size_inches(6.4, 1.4 + 0.35 * len(cost))
-hollow = {"mfc": "white", "linestyle": "", "color": BLUE}
-left.plot(cost.square_channel_ratio, places, "o", color=BLUE, label="channel (torch)")
-left.plot(cost.square_image_ratio, places, marker="s", label="image", **hollow)
-left.plot(cost.square_batch_ratio, places, marker="D", label="batch", **hollow)
-left.set_title("Squares, one draw per …")
-right.plot(
-    cost.disjoint_batch_ratio, places, "D", color=COLORS["data"], label="disjoint"
-)
-right.plot(cost.interval_batch_ratio, places, "D", color=GREEN, label="interval")
-right.plot(cost.halving_ratio, places, "x", color=GREY, label="halving")
-right.set_title("No rival; a draw per batch")
-for panel in (left, right):
+fig.set_size_inches(6.4, 1.6 + 0.3 * len(cost))
+for panel, column, label, marker, color, fill in (
+    (left, "square_channel", "draw per channel, as torch", "o", BLUE, BLUE),
+    (left, "square_image", "per image: fewer", "s", BLUE, "white"),
+    (left, "square_batch", "per batch: fewer", "D", BLUE, "white"),
+    (right, "disjoint_batch", "disjoint, per batch", "D", COLORS["data"], "white"),
+    (right, "interval_batch", "interval, per batch", "D", GREEN, "white"),
+    (right, "halving", "max-pooling by two", "X", GREY, GREY),
+):
+    dots = {"marker": marker, "color": color, "mfc": fill, "linestyle": "", "zorder": 3}
+    panel.plot(cost[f"{column}_ratio"], places, label=label, **dots)
+for panel, title in ((left, "Squares"), (right, "Other layers")):
     panel.axvline(1, color="black", lw=0.8, linestyle=":")
-    panel.set_xscale("log")
-    panel.set_xlabel("time / time of torch's layer")
-    panel.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=1)
+    panel.set(xscale="log", xlabel="time / torch's layer", title=title)
+    low, high = panel.get_xlim()
+    ticks = [tick for tick in (0.3, 0.5, 0.7, 1, 1.4, 2, 3, 5) if low < tick < high]
+    panel.set_xticks(ticks or [1], [f"{tick:g}" for tick in ticks or [1]])
+    panel.minorticks_off()
+    panel.grid(axis="y", alpha=0.3)
 left.set_yticks(places, shapes)
+left.set_ylim(0.5 - len(cost), 0.5)
+fig.legend(loc="outside lower center", ncols=2)
 plt.show()
-largest = cost.loc[cost.batch_size * cost.n_in**2 * cost.channels > 10**6]
-for name in ("square_channel", "square_image", "square_batch", "interval_batch"):
-    ratios = largest[f"{name}_ratio"]
-    print(f"{name}, large shapes: {ratios.min():.2f} to {ratios.max():.2f}")
+is_large = cost.batch_size * cost.channels * cost.n_in**2 > 10**6
+for size, rows in (("large", cost[is_large]), ("small", cost[~is_large])):
+    for name in ("channel", "image", "batch") if len(rows) else ():
+        r = rows[f"square_{name}_ratio"]
+        print(f"{size}, squares, a draw per {name}: {r.min():.2f} to {r.max():.2f}")
 print(
     f"bytes kept: {cost.ours_bytes.max():.1f}, torch's {cost.torch_bytes.min():.1f} up"
 )
