@@ -449,34 +449,33 @@ for n_in, n_out in ((25, 18), (35, 25), (10, 7), (93, 74)):
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bars: how often torch draws each of the 17 patterns of squares from 25 to 18, in the order of their phase. The first six have a share of 2/23, the other eleven of 1/23; a dotted line at 1/17 is what a uniform phase gives each."}} tags=["hide-input"]
 # @title Checks of (FMP.20) and (FMP.21), and how often each pattern is drawn
+def centres(pieces):
+    return [Fraction(2 * k + 1, 2 * pieces) for k in range(pieces)]
+
+
+def re_anchored(S, D, u):  # (FMP.20), left
+    alpha = Fraction(D, S)
+    return [math.floor(alpha * (i + u)) - math.floor(alpha * u) for i in range(S + 1)]
+
+
 def shares_of(S, D):
     """How often u ~ U(0, 1) draws each word, by its phase: counted, and by (FMP.21)."""
-    alpha = Fraction(D, S)
-    order = {tuple(marks_of(S, D, Fraction(2 * k + 1, 2 * S))): k for k in range(S)}
-    counted = [Fraction(0)] * S
-    for piece in range(D):
-        u = Fraction(2 * piece + 1, 2 * D)
-        re_anchored = [
-            math.floor(alpha * (i + u)) - math.floor(alpha * u) for i in range(S + 1)
-        ]
-        assert re_anchored == marks_of(S, D, alpha * u - math.floor(alpha * u))
-        counted[order[tuple(re_anchored)]] += Fraction(1, D)
-    middles = [Fraction(2 * k + 1, 2 * S) for k in range(S)]
-    density = [2 / alpha if theta < alpha - 1 else 1 / alpha for theta in middles]
+    alpha, drawn = Fraction(D, S), [re_anchored(S, D, u) for u in centres(D)]
+    counted = [Fraction(drawn.count(marks_of(S, D, p)), D) for p in centres(S)]
+    density = [2 / alpha if theta < alpha - 1 else 1 / alpha for theta in centres(S)]
     return counted, [p * Fraction(1, S) for p in density]
 
 
-for S, D in ((17, 23), (18, 25), (7, 9), (9, 17)):  # S and D without common divisor
-    counted, law = shares_of(S, D)
-    check("FMP.21", counted, law, f"share of each pattern, {S} steps to {D}")
-u = Fraction(7, 9)
-for S, D in ((17, 23), (24, 33), (7, 12)):
+for S, D in ((17, 23), (24, 33), (18, 25), (7, 9), (7, 12), (9, 17)):
     alpha = Fraction(D, S)
-    anchored = [
-        math.floor(alpha * (i + u)) - math.floor(alpha * u) for i in range(S + 1)
-    ]
-    phase = marks_of(S, D, alpha * u - math.floor(alpha * u))
-    check("FMP.20", anchored, phase, f"re-anchored = a phase, {S} steps to {D}")
+    us = [Fraction(k, 2 * D) for k in range(1, 2 * D)]  # αu is whole for some
+    anchored = [re_anchored(S, D, u) for u in us]
+    thetas = [alpha * u - math.floor(alpha * u) for u in us]
+    phases = [marks_of(S, D, theta) for theta in thetas]
+    check("FMP.20", anchored, phases, f"re-anchored = a phase, {S} steps to {D}")
+    if math.gcd(S, D) == 1:  # else some pieces of the phase share a word
+        text = f"share of each pattern, {S} steps to {D}"
+        check("FMP.21", *shares_of(S, D), text)
 
 shares = [float(share) for share in shares_of(17, 23)[0]]
 fig, ax = plt.subplots()
@@ -492,12 +491,13 @@ for name, (S, D) in {"squares": (17, 23), "disjoint": (18, 25)}.items():
     print(f"{name}: {-(p * np.log2(p)).sum():.2f} of {math.log2(S):.2f} bits")
 
 # %% [markdown]
-# The bias is small. The author's program of 2015 draws $u$ from $(0,10000)$, so a phase is reached $\lfloor10^4\alpha\rfloor$ times or
-# once more, which is next to uniform. (Training settings that people read from that repository are mostly later than the paper.)
+# The bias is small. The author's program of 2015 draws $u$ from $(0,10000)$, so a phase is reached $\lfloor10^4\alpha\rfloor$
+# times or once more, which is next to uniform. (Training settings that people read from that repository are mostly later than the paper.)
 #
-# **Bit by bit PyTorch, under one condition.** On a CPU and given the same marks, the library's values and gradients are PyTorch's to the last
-# bit (section 8). But PyTorch computes (FMP.20) in the dtype of its input. In float32 the product $\alpha(i+u)$ is rounded, and
-# where it lies close to a whole number the floor can fall on the other side. The marks are then not those of (FMP.20):
+# **Bit by bit PyTorch, under one condition.** On a CPU and given the same marks, the library's values and gradients are
+# PyTorch's to the last bit (section 8). But PyTorch computes (FMP.20) in the dtype of its input. In float32 the product
+# $\alpha(i+u)$ is rounded, and where it lies close to a whole number the floor can fall on the other side. The marks are then
+# not those of (FMP.20):
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title How often float32 gives other marks
@@ -675,9 +675,8 @@ for sides in STACKS:
 # @title Figure: how far one to five layers move an output
 def farthest_drawn(layers, kind, draws=500):
     generator, off = torch.Generator().manual_seed(0), 0.0
-    even = torch.arange(sizes[layers - 1][1]).double() * float(
-        math.prod(alphas[:layers])
-    )
+    slope = float(math.prod(alphas[:layers]))
+    even = slope * torch.arange(sizes[layers - 1][1], dtype=torch.float64)
     for _ in range(draws):
         place = torch.arange(len(even))
         for n_in, n_out in reversed(sizes[:layers]):
@@ -707,10 +706,8 @@ ax.set(xlabel="poolings", ylabel="farthest output (pixels)", xticks=depths)
 ax.set_title("Pseudorandom marks keep their bound")
 ax.legend()
 plt.show()
-print(
-    f"bound {bounds[-1]:.1f}, worst {worst[-1]:.1f}, five layers; 1/(√2 − 1) = ", end=""
-)
-print(f"{1 / (2**0.5 - 1):.2f}")
+print(f"five layers: bound {bounds[-1]:.1f}, worst pattern {worst[-1]:.1f} pixels")
+print(f"1/(√2 − 1) = {1 / (2**0.5 - 1):.2f}")
 
 # %% [markdown]
 # Already 500 draws meet the worst patterns. Random marks pass the bound except at the end, where pictures are small. If all
@@ -733,7 +730,8 @@ print(f"{1 / (2**0.5 - 1):.2f}")
 # $$ \frac1n\sum_k\lVert p_k-e\rVert^2 - \lVert\bar p_n-e\rVert^2 = \frac1n\sum_k\lVert p_k-\bar p_n\rVert^2 \tag{FMP.25} $$
 #
 # Second, let $B_n$ be the expected score of $n$ passes. By (FMP.14) it is $a+b/n$, so $B_1-B_n=b-\frac bn$, of all that can be
-# gained, $B_1-B_\infty=b$. The share is the same for every network and every picture:
+# gained, $B_1-B_\infty=b$. The share is the same for every network and every picture whose passes
+# disagree at all:
 #
 # $$ \frac{B_1-B_n}{B_1-B_\infty} = 1-\frac1n \tag{FMP.26} $$
 #
@@ -771,24 +769,20 @@ NETWORKS = {
 fig, (left, right) = figures.panels(2)
 counts = range(1, 13)
 for label, (often, seldom, color) in NETWORKS.items():
-    error, brier = [], []
+    name, error, brier = label.split(":")[0], [], []
     for n in counts:
         k = np.arange(n + 1)  # how many of n passes are of the frequent kind
         chance = np.array([math.comb(n, j) * 2**j / 3**n for j in k])
         mean = (k * often + (n - k) * seldom) / n
         error.append(100 * chance[mean < 0.5].sum())
         brier.append((chance * 2 * (1 - mean) ** 2).sum())
-    gained = (brier[0] - brier[11]) / (
-        brier[0] - 2 * (1 - (2 * often + seldom) / 3) ** 2
-    )
-    check("FMP.26", gained, 1 - 1 / 12, f"twelve passes, {label.split(':')[0]}")
+    mean_of_all = (2 * often + seldom) / 3
+    gained = (brier[0] - brier[11]) / (brier[0] - 2 * (1 - mean_of_all) ** 2)
+    check("FMP.26", gained, 1 - 1 / 12, f"twelve passes, {name}")
     left.plot(counts, error, "o-", color=color, label=label, markersize=4)
     right.plot(counts, brier, "o-", color=color, markersize=4)
-    print(
-        f"{label.split(':')[0]}: mean {(2 * often + seldom) / 3:.2f}, error {error[0]:.0f}% → {error[-1]:.0f}%, ",
-        end="",
-    )
-    print(f"Brier {brier[0]:.2f} → {brier[-1]:.2f}")
+    print(f"{name}: mean {mean_of_all:.2f}, error {error[0]:.0f}% → {error[-1]:.0f}%")
+    print(f"    and Brier's score {brier[0]:.2f} → {brier[-1]:.2f}")
 left.set(xlabel="passes", ylabel="error (%)", ylim=(-3, 130), xticks=(1, 4, 8, 12))
 left.legend(loc="upper left", fontsize=8)
 right.set(xlabel="passes", ylabel="Brier's score", ylim=(0, None), xticks=(1, 4, 8, 12))
@@ -824,9 +818,10 @@ def look_up(x, rows, columns):
     """The library's idea: values, and the place that each comes from."""
     in_row, right = torch.maximum(x[:, 1:], x[:, :-1]), x[:, 1:] > x[:, :-1]
     down = in_row[1:] > in_row[:-1]  # the maximum of four is never computed
-    k = rows[:, None] + down[rows][:, columns]
-    l = columns + right[k, columns]  # noqa: E741
-    return x[k, l], (k, l), in_row.numel() + right.numel() + down.numel()
+    row = rows[:, None] + down[rows][:, columns]
+    column = columns + right[row, columns]
+    operations = in_row.numel() + right.numel() + down.numel()
+    return x[row, column], (row, column), operations
 
 
 # %% [markdown]
@@ -860,8 +855,7 @@ starts = [  # u in multiples of 2⁻¹⁰ and α = 11/8: exact in float32, too
 ]
 regions = [(start, start + 2) for start in starts]
 ours = fractional_max_pool2d(x, *regions)
-same = [torch.equal(y.isnan(), theirs.isnan()) for y in (ours,)]
-check("FMP.1", same, [True], "NaN in the same places")
+check("FMP.1", ours.isnan(), theirs.isnan(), "NaN in the same places")
 bits = [y.detach().nan_to_num(7.0).view(torch.int32) for y in (ours, theirs)]
 check("FMP.1", *bits, "24 pairs of draws, one per channel: every bit of torch's values")
 g = torch.randn(ours.shape, generator=generator)
@@ -938,7 +932,8 @@ plt.show()
 # It also prints $\lceil\alpha\,|\,(i+u)\rceil$, a bar where the product was, and makes $P_{ij}$ a subset of
 # $\{1,\dots,N_\text{in}\}$, which should be squared: regions hold *pairs* of indices.
 #
-# *Some $u$.* The paper allows some $u\in(0,1)$. With $a_0=1$ forced, steps stay below three only for $u\le1/\alpha$:
+# *Some $u$.* The paper allows some $u\in(0,1)$. For $u\le1/\alpha$ the sequence starts at one by itself and all
+# steps are one or two. With $a_0=1$ forced, the first is three where $\alpha(1+u)>3$:
 #
 # $$ a_0=1,\quad a_i=\lceil\alpha(i+u)\rceil,\quad u\in(0,1) \quad\Rightarrow\quad a_{i+1}-a_i\le2 \tag{FMP.E4} $$
 #
@@ -1141,7 +1136,7 @@ for panel, title in ((left, "Squares"), (right, "Other layers")):
     panel.axvline(1, color="black", lw=0.8, linestyle=":")
     panel.set(xscale="log", xlabel="time / torch's layer", title=title)
     low, high = panel.get_xlim()
-    ticks = [tick for tick in (0.3, 0.5, 0.7, 1, 1.4, 2, 3, 5) if low < tick < high]
+    ticks = [tick for tick in (0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10) if low < tick < high]
     panel.set_xticks(ticks or [1], [f"{tick:g}" for tick in ticks or [1]])
     panel.minorticks_off()
     panel.grid(axis="y", alpha=0.3)
@@ -1154,9 +1149,8 @@ for size, rows in (("large", cost[is_large]), ("small", cost[~is_large])):
     for name in ("channel", "image", "batch") if len(rows) else ():
         r = rows[f"square_{name}_ratio"]
         print(f"{size}, squares, a draw per {name}: {r.min():.2f} to {r.max():.2f}")
-print(
-    f"bytes kept: {cost.ours_bytes.max():.1f}, torch's {cost.torch_bytes.min():.1f} up"
-)
+ours, theirs = cost.ours_bytes.max(), cost.torch_bytes.min()
+print(f"bytes an output kept: at most {ours:.1f}, torch's at least {theirs:.1f}")
 
 # %% [markdown]
 # `make bench` repeats this on your machine.
