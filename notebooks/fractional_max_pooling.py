@@ -12,27 +12,16 @@
 # ---
 
 # %% [markdown]
-# # Fractional Max-Pooling: regions drawn at random
+# # Fractional max-pooling: shrink by less than two, at random
 #
-# **Pooling regions of one and two pixels, drawn anew each time, shrink a picture by any factor between one and two.
-# The draw is an augmentation inside the network, and one training gives an ensemble: average over draws.**
+# **The problem.** Max-pooling over 2×2 halves a picture: 28, 14, 7, 3. Three layers, and hardly anything is left to pool. What if a
+# network should shrink more slowly, by $\sqrt2$, say?
 #
-# Paper: Graham, *Fractional Max-Pooling*, 2014 ([arXiv 1412.6071](https://arxiv.org/abs/1412.6071)).
+# **The idea.** Let neighbouring regions start one *or* two pixels apart, and *draw* which, anew for every picture and layer. The draw is an
+# augmentation inside the network. And a network that draws is a whole ensemble: ask it several times and average. Region $i$
+# starts at the whole part of an even walk,
 #
-# The paper, its summaries, the author's code, PyTorch and TensorFlow disagree on where regions end, what overlapping
-# means and what shares a draw. You derive which sequences are valid, how many there are and how far they wander, turn
-# the maximum into a picture that is read at random places, and settle the disagreements one by one. Then you train the
-# paper's network in all its variants and find out what the randomness is good for. You need PyTorch and
-# backpropagation. Reading takes about an hour; running every cell takes half a minute on a laptop.
-#
-# [Open in
-# Colab](https://colab.research.google.com/github/OWNER/worked-papers/blob/main/notebooks/fractional_max_pooling.ipynb)
-# · [source of the layer](https://github.com/OWNER/worked-papers/blob/main/src/workedpapers/fractional_max_pooling.py)
-#
-# The first cell installs the package where it is missing (on Colab, say) and never touches the PyTorch that is there.
-# Every tagged equation is followed by code that computes both of its sides by different routes: `check` compares them
-# and prints ✓, or stops the notebook. Tags with an E are *wrong* equations, printed somewhere or easily read into what
-# is printed: `refute` prints ✗ once it has shown that they are wrong. A table of symbols stands at the end.
+# $$ y_{ij}=\max_{k\in R_i,\;l\in C_j}x_{kl}, \qquad R_i=[m_i,\,m_i+2), \qquad m_i=\lfloor\alpha\,i+\theta\rfloor, \qquad \theta\text{ drawn from }[0,1) $$
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing
@@ -60,8 +49,8 @@ if importlib.util.find_spec("workedpapers") is None:
         )
     importlib.invalidate_caches()
 
-# %%
-import inspect
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Imports
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -75,210 +64,252 @@ from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
 
-from workedpapers import fractional_max_pooling as module
 from workedpapers.experiments import fractional_max_pooling as experiment
 from workedpapers.fractional_max_pooling import (
     FractionalMaxPool2d,
     fractional_max_pool2d,
     pooling_regions,
 )
-from workedpapers.lab import (
-    check,
-    explore,
-    figures,
-    refute,
-    scoreboard_table,
-    setup,
-    sweep,
-)
-from workedpapers.lab.timing import saved_bytes
+from workedpapers.lab import check, explore, figures, progress, setup, sweep
+from workedpapers.tasks.splits import Split
 
 device = setup(seed=0)
+DRAWN, FIXED, DATA, MUTED, ODD = (
+    figures.COLORS[role] for role in ("learned", "baseline", "data", "muted", "wrong")
+)
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "The digits of pi as a picture of six by six numbers, twice, cut into four by four rectangles of one or two pixels a side, and beside each the picture of the four by four largest numbers. The two draws cut at other places and keep partly other numbers."}} tags=["hide-input"]
+# @title The idea in one picture
+PI = [[int(digit) for digit in row] for row in
+      ("314159", "265358", "979323", "846264", "338327", "950288")]  # fmt: skip
+
+
+def show(ax, numbers, rows=(), columns=(), title=""):
+    """A picture as numbers on squares, with lines where regions start."""
+    numbers = torch.as_tensor(numbers)
+    ax.imshow(numbers, cmap="Blues", vmin=0, vmax=14)
+    for i, j in product(*map(range, numbers.shape)):
+        ax.text(j, i, int(numbers[i, j]), ha="center", va="center")
+    for mark in rows:
+        ax.axhline(mark - 0.5, color=ODD, linewidth=2)
+    for mark in columns:
+        ax.axvline(mark - 0.5, color=ODD, linewidth=2)
+    ax.set(xticks=[], yticks=[], title=title)
+
+
+fig, axes = plt.subplots(2, 2, figsize=(4.5, 4.6))
+for pair, rows, columns, draw in (
+    (axes[0], [0, 1, 3, 4, 6], [0, 2, 3, 5, 6], "one draw"),
+    (axes[1], [0, 2, 4, 5, 6], [0, 1, 2, 4, 6], "another"),
+):
+    show(pair[0], PI, rows, columns, f"6×6, {draw}")
+    kept = torch.tensor(PI)
+    kept = [[kept[a:b, c:d].max() for c, d in pairwise(columns)] for a, b in pairwise(rows)]  # fmt: skip
+    show(pair[1], kept, title="4×4, the largest of each")
+plt.show()
+
+# %% [markdown]
+# **What we found**, in the paper's network at a small size:
+#
+# TODO-FOUND
+#
+# **Use it** TODO-USE
+#
+# **Minutes:** problem 2 · marks 2 · overlap 4 · the phase 5 · how even 2 · the layer 5 · explore 3 · sizes 3 · it works 4 · passes 4 ·
+# the paper's numbers 2 · worth 2.
+#
+# **Beside this lesson:** [the experiments](fractional_max_pooling_experiments.ipynb), a figure for each question;
+# [the theory](fractional_max_pooling_theory.ipynb), with counts, proofs, other people's code, errata, cost; the paper, Graham 2014
+# ([arXiv 1412.6071](https://arxiv.org/abs/1412.6071));
+# [this page on Colab](https://colab.research.google.com/github/OWNER/worked-papers/blob/main/notebooks/fractional_max_pooling.ipynb);
+# [the source of the layer](https://github.com/OWNER/worked-papers/blob/main/src/workedpapers/fractional_max_pooling.py).
+#
+# Below, code computes both sides of each tagged equation by different routes. `check` prints ✓, or stops the notebook.
 
 # %% [markdown]
 # ## 1. The problem in numbers
 #
-# **Max-pooling halves a picture. Three poolings make a 64th of it. What if you want to shrink by less than two?**
+# **Cut each side into pieces of one and two, and keep the largest number of each rectangle.**
 #
-# Here is one row of a picture, ten numbers wide. Max-pooling of size two takes pairs:
+# Here are 36 digits of π as a picture of 6×6. Max-pooling over 2×2 leaves 3×3 of them. You want 4×4. Then six rows must become four:
+# two pieces of one row and two pieces of two. The same for the columns. Which pieces are the long ones? Take some order:
 
 # %%
-row = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3]
-print([max(row[k : k + 2]) for k in range(0, 10, 2)])
+x = torch.tensor(PI)
+rows, columns = [0, 1, 3, 4, 6], [0, 2, 3, 5, 6]  # where the pieces meet
+
+for a, b in pairwise(rows):
+    print([x[a:b, c:d].max().item() for c, d in pairwise(columns)])
 
 # %% [markdown]
-# Five are left. After two more poolings there is one number, so a network with this layer has few layers. To go from
-# ten to *seven* instead, cut the row into seven pieces, some of one number and some of two. Four ones and three twos
-# add up to ten. Which pieces should be the long ones? Nothing decides it. So draw them. Three of the possible draws:
-
-# %%
-for steps in ([1, 2, 1, 2, 1, 2, 1], [2, 1, 1, 2, 1, 1, 2], [2, 2, 2, 1, 1, 1, 1]):
-    marks = np.cumsum([0, *steps])
-    pieces = [row[a:b] for a, b in pairwise(marks)]
-    print(steps, "→", pieces, "→", [max(piece) for piece in pieces])
+# That is the first of the two draws above. Follow the corner: row 0 alone with columns 0 and 1 holds 3 and 1, so the first number is 3.
+#
+# **Change it.** In the cell above, write `rows, columns = [0, 2, 4, 5, 6]` for `rows, columns = [0, 1, 3, 4, 6]`: the twos first.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# [6, 5, 5, 9]
+# [9, 9, 6, 4]
+# [3, 8, 3, 7]
+# [9, 0, 8, 8]
+# ```
+#
+# The columns are cut as before, and yet nine of the sixteen numbers are others.
+#
+# </details>
+#
+# So a network would see other numbers for the same picture each time. *Stochastic pooling*, which came before, keeps the
+# regions and picks a random number of each. Here the regions are random and the number is the largest. How many ways are there to cut, and
+# may pieces overlap?
 
 # %% [markdown]
-# Do this to the rows and to the columns of a picture, with new pieces for every picture and every layer (section 10:
-# for whom exactly): that is fractional max-pooling. Stochastic pooling, which came before it, keeps the regions and
-# picks a random number of each region. Here the *regions* are random and what is taken from each is its largest
-# number.
+# ## 2. Marks
 #
-# Two questions are open already. The three draws keep different numbers: how far may the pieces wander before the
-# picture is distorted? And pieces that overlap, as Graham prefers them, share numbers: how does one draw those?
-
-# %% [markdown]
-# ## 2. Regions
+# **How many steps are twos is settled; only their order is free.**
 #
-# **A region starts one or two steps after its neighbour; three ways to end it give three different layers.**
-#
-# An $N_\text{in}\times N_\text{in}$ picture $x$ becomes an $N_\text{out}\times N_\text{out}$ picture $y$. Along the
-# rows there are intervals $R_0,\dots,R_{N_\text{out}-1}$, along the columns $C_0,\dots,C_{N_\text{out}-1}$, and
+# An $N_\text{in}\times N_\text{in}$ picture $x$ becomes an $N_\text{out}\times N_\text{out}$ picture $y$. There are intervals
+# $R_0,\dots,R_{N_\text{out}-1}$ of rows and $C_0,\dots$ of columns, and
 #
 # $$ y_{ij} = \max_{k\in R_i,\;l\in C_j} x_{kl} \tag{FMP.1} $$
 #
-# All intervals of one axis come from a list of *marks*. Start at zero and take $S$ steps, each of one or two, until
-# you have gone the distance $D$. Such a list of steps is called a *word*. How many of its steps are twos is settled:
+# All intervals of one side come from *marks*: start at zero and take $S$ steps of one or two until you have gone the distance $D$. If $t$
+# of the steps are twos, then $S+t=D$. So
 #
-# $$ m_0=0,\quad m_{i+1}-m_i\in\{1,2\},\quad m_S=D \quad\Rightarrow\quad D-S \text{ twos and } 2S-D \text{ ones} \tag{FMP.2} $$
+# $$ m_0=0,\quad m_{i+1}-m_i\in\{1,2\},\quad m_S=D \quad\Rightarrow\quad D-S\text{ twos and } 2S-D \text{ ones} \tag{FMP.2} $$
 #
-# because the two numbers add up to $S$, and twice the one plus the other to $D$. Such marks exist for $S\le D\le 2S$.
-#
-# Three ways to make intervals of them are in use: *disjoint*, *square*, and *interval*. Half-open, counted from zero,
-# they are in this order
-#
-# $$ R_i = [m_i,\,m_{i+1}),\qquad [m_i,\,m_i+2),\qquad [m_i,\,m_{i+1}+1) \tag{FMP.3} $$
-#
-# *Disjoint* regions are the pieces of section 1. *Squares* all have two rows and two columns, and one starts at every
-# mark; the author's code and PyTorch have these. *Intervals* are what the formula of the paper says for overlapping
-# regions, with the mark at both ends: two or three wide, neighbours share a line. The paper's text and its code call
-# squares overlapping, its formula says intervals. These are two layers, so here they have two names.
-#
-# How many steps does each need, and how far do they go? Disjoint regions and intervals lie *between* two marks, so
-# $N_\text{out}$ of them take $S=N_\text{out}$ steps. A square needs only the mark where it starts, so there are $S+1$.
-# And the last region must end where the picture ends, at $N_\text{in}$: a disjoint one ends at its mark, a square two
-# past it, an interval one past it.
-#
-# $$ (S,\,D) = (N_\text{out},\,N_\text{in}),\qquad (N_\text{out}-1,\,N_\text{in}-2),\qquad (N_\text{out},\,N_\text{in}-1) \tag{FMP.4} $$
-#
-# With these, every pixel lies in a region and no region sticks out. (Squares: neighbours start at most two apart, so
-# they leave no gap.) The ratio $\alpha=D/S$ is the mean step. For $N_\text{out}<N_\text{in}<2N_\text{out}$ all three
-# pairs satisfy $S\le D\le 2S$. Where a picture loses a single pixel, from 4 to 3 say, squares and intervals have
-# $S=D$: all steps are one, and nothing is left to chance.
-#
-# In the library, `pooling_regions(n_in, n_out, kind=…, overlap=…)` returns starts and stops along one axis, and
-# `fractional_max_pool2d(x, rows, columns)` pools the last two axes of `x`. The cell draws regions from it, and builds
-# all words of ones and twos for a small case by itself.
+# In section 1, $S=4$ and $D=6$: two of each. All orders:
+
 
 # %%
-RULES = {
-    "disjoint": lambda n_in, n_out: (n_out, n_in),
-    "square": lambda n_in, n_out: (n_out - 1, n_in - 2),
-    "interval": lambda n_in, n_out: (n_out, n_in - 1),
-}
-
-
 def words(S, D):
-    """All lists of S steps of one or two that add up to D."""
+    """All lists of S steps of one or two that go the distance D."""
     return [word for word in product((1, 2), repeat=S) if sum(word) == D]
 
 
-def regions_of(word, overlap):
-    """Regions as ranges, from a word of steps."""
-    marks = [0, *accumulate(word)]
-    if overlap == "disjoint":
-        return [range(a, b) for a, b in pairwise(marks)]
-    if overlap == "square":
-        return [range(a, a + 2) for a in marks]
-    return [range(a, b + 1) for a, b in pairwise(marks)]
-
-
-S, D = 9, 13
-found = {(word.count(2), word.count(1)) for word in words(S, D)}
-check(
-    "FMP.2",
-    found == {(D - S, 2 * S - D)},
-    True,
-    "every word of 9 steps to 13: 4 twos, 5 ones",
-)
-reached = [distance for distance in range(25) if words(S, distance)]
-check(
-    "FMP.2",
-    reached,
-    [*range(S, 2 * S + 1)],
-    "nine steps reach 9 to 18 and nothing else",
-)
-
-n_in, n_out = 13, 9
-for overlap, rule in RULES.items():
-    every = [regions_of(word, overlap) for word in words(*rule(n_in, n_out))]
-    covered = {frozenset(k for r in regions for k in r) for regions in every}
-    check(
-        "FMP.4", covered == {frozenset(range(n_in))}, True, f"{overlap}: all is covered"
-    )
-    check(
-        "FMP.4",
-        {len(regions) for regions in every} == {n_out},
-        True,
-        f"{overlap}: nine regions",
-    )
-    starts, stops = pooling_regions(n_in, n_out, kind="random", overlap=overlap)
-    drawn = [range(a, b) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
-    check(
-        "FMP.3",
-        drawn in every,
-        True,
-        f"{overlap}: what the library draws is one of them",
-    )
-
-x = torch.randn(13, 13, dtype=torch.float64)
-rows = pooling_regions(13, 9, kind="random", overlap="interval")
-columns = pooling_regions(13, 9, kind="random", overlap="interval")
-R, C = (
-    [slice(a, b) for a, b in zip(*regions, strict=True)] for regions in (rows, columns)
-)
-y = torch.stack([torch.stack([x[r, c].max() for c in C]) for r in R])
-check(
-    "FMP.1",
-    y,
-    fractional_max_pool2d(x, rows, columns),
-    "the definition = the library's pooling",
-)
+print(*words(4, 6))
+for S, D in ((4, 6), (9, 13), (7, 12)):
+    counted = {(word.count(2), word.count(1)) for word in words(S, D)}
+    check("FMP.2", counted == {(D - S, 2 * S - D)}, True, f"{S} steps to {D}")
 
 # %% [markdown]
-# ## 3. Pseudorandom regions
+# **Change it.** In the cell above, write `print(*words(4, 8))` for `print(*words(4, 6))`: how many ways to go from eight rows to four?
 #
-# **One number, the phase, places all steps as evenly as whole numbers allow. Both ends fit for every phase.**
+# <details><summary>What happens</summary>
 #
-# *Random* regions put the twos anywhere: all words are equally likely. The alternative is to spread them. Walk with
-# the constant step $\alpha=D/S$ from a starting point $\theta$, the *phase*, and round down:
+# ```text
+# (2, 2, 2, 2)
+# ```
 #
-# $$ m_i = \lfloor \alpha i + \theta \rfloor, \qquad 0\le\theta<1 \tag{FMP.5} $$
+# One. Ordinary max-pooling is the end of the scale at which nothing is left to draw.
 #
-# Regions with these marks are called *pseudorandom*; mathematicians know the marks as a Beatty sequence. Are they
-# marks in the sense of (FMP.2)? The steps are right: for $\alpha$ strictly between one and two
+# </details>
+
+# %% [markdown]
+# ## 3. Three ways to make regions of marks
 #
-# $$ m_{i+1}-m_i \in \{\lfloor\alpha\rfloor,\;\lceil\alpha\rceil\} = \{1,2\} \tag{FMP.6} $$
+# **Disjoint pieces, squares that start at the marks, or intervals that share a line: three layers under one name.**
 #
-# *Proof.* Write $\alpha i+\theta=m_i+f$ with $0\le f<1$. The next mark is $m_{i+1}=m_i+\lfloor f+\alpha\rfloor$. Since
-# $\alpha\le f+\alpha<\alpha+1$, its floor is at least $\lfloor\alpha\rfloor$, and at most $\lceil\alpha\rceil$: a
-# whole number below $\alpha+1$ cannot exceed $\lceil\alpha\rceil$. $\blacksquare$
+# In section 1 each pixel lay in one region. Graham finds regions that overlap better, and his formula and his program
+# make them in two ways. Half-open and counted from zero, with the names that we give them: *disjoint*, *square*, *interval*:
 #
-# (For $\alpha=1$ all steps are one.) The ends fit too, whatever the phase:
+# $$ R_i = [m_i,\,m_{i+1}),\qquad [m_i,\,m_i+2),\qquad [m_i,\,m_{i+1}+1) \tag{FMP.3} $$
 #
-# $$ m_0=\lfloor\theta\rfloor=0, \qquad m_S=\lfloor D+\theta\rfloor=D \tag{FMP.7} $$
+# A square is always two wide; the program and PyTorch's layer have these. An interval, the formula of the paper for overlapping
+# regions, has the mark at *both* ends: neighbours share a line, and it is two or three wide.
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Six rows of a picture as six cells, and below them the four regions that each kind makes: disjoint ones of 1, 2, 1 and 2 rows side by side; squares of two rows each that start at 0, 1, 3 and 4; intervals of 2, 3, 2 and 2 rows, of which neighbours share one."}} tags=["hide-input"]
+# @title The three kinds, from 6 to 4
+KINDS = {
+    "disjoint": [(0, 1), (1, 3), (3, 4), (4, 6)],
+    "square": [(0, 2), (1, 3), (3, 5), (4, 6)],
+    "interval": [(0, 2), (1, 4), (3, 5), (4, 6)],
+}
+fig, axes = plt.subplots(3, 1, figsize=(4.5, 3.6), sharex=True)
+for ax, (kind, regions) in zip(axes, KINDS.items(), strict=True):
+    for i, (start, stop) in enumerate(regions):
+        ax.barh(-i, stop - start, left=start, color=DATA, edgecolor="white")
+        ax.text((start + stop) / 2, -i, f"R{i}", ha="center", va="center")
+    ax.set(title=kind, yticks=[], xticks=range(7), xlim=(0, 6))
+    ax.grid(axis="x", color=MUTED, linewidth=0.5)
+axes[-1].set_xlabel("row of the picture")
+plt.show()
+
+# %% [markdown]
+# Every region must lie in the picture, and every row in a region. Disjoint regions and intervals lie *between* two marks, so
+# $N_\text{out}$ of them take $N_\text{out}$ steps; a square needs only the mark at which it starts, so one step less. The last disjoint
+# region ends at its mark, an interval one past it, a square two past it, and that must be $N_\text{in}$:
 #
-# No clipping, no forcing of the last mark. That is why this chapter uses the phase, and not the paper's form, which
-# counts from one and rounds up: $a_i=\lceil\alpha(i+u)\rceil$ with "some $u\in(0,1)$". There the first mark is right
-# only for some $u$, and for those the marks are those of a phase just below $\alpha u$: for all small $\varepsilon>0$
+# $$ (S,\,D) = (N_\text{out},\,N_\text{in}),\qquad (N_\text{out}-1,\,N_\text{in}-2),\qquad (N_\text{out},\,N_\text{in}-1) \tag{FMP.4} $$
 #
-# $$ a_0=1 \iff 0<u\le\tfrac1\alpha, \qquad\text{and then}\quad a_i-1=\lfloor\alpha i+\alpha u-\varepsilon\rfloor \tag{FMP.8} $$
+# The ratio $\alpha=D/S$ is the mean step. The cell builds every possible list of regions, and looks up whether the library's draw is one.
+
+
+# %%
+def regions_of(word, overlap):
+    """Regions (FMP.3) as ranges, from a list of steps."""
+    m = [0, *accumulate(word)]
+    return {
+        "disjoint": [range(a, b) for a, b in pairwise(m)],
+        "square": [range(a, a + 2) for a in m],
+        "interval": [range(a, b + 1) for a, b in pairwise(m)],
+    }[overlap]
+
+
+def steps_and_distance(n_in, n_out, overlap):
+    """Eq. (FMP.4)."""
+    return {
+        "disjoint": (n_out, n_in),
+        "square": (n_out - 1, n_in - 2),
+        "interval": (n_out, n_in - 1),
+    }[overlap]
+
+
+# %%
+for overlap in KINDS:
+    S, D = steps_and_distance(13, 9, overlap)
+    every = [regions_of(word, overlap) for word in words(S, D)]
+    ends = {(len(R), R[0].start, R[-1].stop) for R in every}
+    check("FMP.4", ends == {(9, 0, 13)}, True, f"{overlap}: nine regions, 0 to 13")
+    starts, stops = pooling_regions(13, 9, kind="random", overlap=overlap)
+    drawn = [range(a, b) for a, b in zip(starts.tolist(), stops.tolist(), strict=True)]
+    check("FMP.3", drawn in every, True, f"{overlap}: what the library draws is one")
+
+# %% [markdown]
+# The layer must pool over what it draws. The definition, region by region, for the three kinds, with random regions:
+
+# %%
+x = torch.randn(13, 11, dtype=torch.float64)
+for overlap in KINDS:
+    rows, columns = (
+        pooling_regions(n_in, n_out, kind="random", overlap=overlap)
+        for n_in, n_out in ((13, 9), (11, 6))
+    )
+    y = [[x[a:b, c:d].max() for c, d in zip(*columns, strict=True)] for a, b in zip(*rows, strict=True)]  # fmt: skip
+    library = fractional_max_pool2d(x, rows, columns)
+    check("FMP.1", torch.tensor(y), library, f"{overlap}: region by region = library")
+
+# %% [markdown]
+# ## 4. Which order? Random, or a phase
 #
-# $a_0=\lceil\alpha u\rceil$ is one exactly where $0<\alpha u\le1$. The second part is
-# $\lceil z\rceil-1=\lfloor z-\varepsilon\rfloor$, which holds for every $z$ once $\varepsilon$ is small: for whole $z$
-# both sides are $z-1$. For disjoint regions $a_{N_\text{out}}=\lceil N_\text{in}+\alpha u\rceil=N_\text{in}+1$. The
-# paper says that the sequence ends with $N_\text{in}$; section 16 shows what is lost if it does.
+# **Shuffle the steps, or spread them evenly and draw one number: where the walk starts.**
 #
-# The paper's own examples are for 25 to 18. The cell computes with fractions, where nothing is rounded.
+# *Random* regions have the twos anywhere, all orders equally likely. *Pseudorandom* ones spread them: walk with the constant step
+# $\alpha=D/S$ from a *phase* $\theta$, and round down:
+#
+# $$ m_i = \lfloor\alpha\,i+\theta\rfloor,\qquad 0\le\theta<1 \tag{FMP.5} $$
+#
+# Are these marks in the sense of (FMP.2)? First the steps. For $\alpha$ strictly between one and two
+#
+# $$ m_{i+1}-m_i\in\{\lfloor\alpha\rfloor,\lceil\alpha\rceil\}=\{1,2\} \tag{FMP.6} $$
+#
+# because $\alpha i+\theta=m_i+f$ with $0\le f<1$, so the next step is $\lfloor f+\alpha\rfloor$: at least $\lfloor\alpha\rfloor$, and at
+# most $\lceil\alpha\rceil$, the largest whole number below $\alpha+1$. Then the ends. They fit *whatever the phase*, with no clipping:
+#
+# $$ m_0=\lfloor\theta\rfloor=0,\qquad m_S=\lfloor D+\theta\rfloor=D \tag{FMP.7} $$
+#
+# The paper prints three pseudorandom sequences of steps from 25 to 18 for its own form, $\lceil\alpha(i+u)\rceil$ with "some" $u$ in
+# $(0,1)$. The cell computes with fractions, where nothing is rounded.
 
 
 # %%
@@ -287,716 +318,279 @@ def marks_of(S, D, phase):
     return [math.floor(Fraction(D, S) * i + phase) for i in range(S + 1)]
 
 
-phases = [Fraction(k, 1000) for k in range(1000)] + [1 - Fraction(1, 10**9)]
-for overlap, rule in RULES.items():
-    S, D = rule(25, 18)
-    every = [marks_of(S, D, phase) for phase in phases]
-    steps = {b - a for marks in every for a, b in pairwise(marks)}
-    check("FMP.6", steps == {1, 2}, True, f"{overlap}: steps of one and two")
-    ends = {(marks[0], marks[-1]) for marks in every}
-    check("FMP.7", ends == {(0, D)}, True, f"{overlap}: both ends fit for 1,001 phases")
-    ours = [
-        pooling_regions(25, 18, overlap=overlap, phase=float(phase))[0].tolist()
-        for phase in phases[:1000]
-    ]
-    exact = [marks_of(S, D, Fraction(float(phase)))[:18] for phase in phases[:1000]]
-    check("FMP.5", np.array(ours), np.array(exact), f"{overlap}: the library's starts")
+def steps_of(marks):
+    return [b - a for a, b in pairwise(marks)]
 
-alpha = Fraction(25, 18)
-first_is_one, agree = [], []
-for u in [Fraction(k, 1000) for k in range(1, 1000)] + [1 / alpha]:
-    paper = [math.ceil(alpha * (i + u)) for i in range(19)]
-    first_is_one.append((paper[0] == 1) == (u <= 1 / alpha))
-    just_below = alpha * u - Fraction(1, 10**9)
-    agree.append(
-        u > 1 / alpha or [a - 1 for a in paper] == marks_of(18, 25, just_below)
-    )
-check(
-    "FMP.8", all(first_is_one), True, "the paper's sequence starts at one iff u ≤ 1/α"
-)
-check("FMP.8", all(agree), True, "and then it has a phase just below αu")
 
-PAPER = ["112112121121211212", "212112121121121211", "211211212112121121"]
-beatty = {
-    "".join(str(b - a) for a, b in pairwise(marks_of(18, 25, phase)))
-    for phase in phases
-}
-check("FMP.5", beatty.issuperset(PAPER), True, "the paper's three pseudorandom words")
-
-# %% [markdown]
-# ## 4. How many patterns?
-#
-# **Five against three million, for disjoint regions from 35 to 25: pseudorandom regions know few patterns, and each is
-# as likely as any other.**
-#
-# The phase is a real number, the marks are whole. How many different words are there? Divide $iD$ by $S$ with
-# remainder, $iD=q_iS+r_i$. Then $\alpha i+\theta=q_i+\frac{r_i}S+\theta$, and its floor is $q_i$ or one more:
-#
-# $$ m_i = q_i + \bigl[\,r_i\ge t\,\bigr], \qquad t=\lceil S(1-\theta)\rceil\in\{1,\dots,S\} \tag{FMP.9} $$
-#
-# ($[\cdot]$ is one if the condition holds, else zero.) The phase acts only through the whole number $t$, and a uniform
-# phase makes all $S$ values of $t$ equally likely. This is how the library draws and how it computes (FMP.5) without
-# ever rounding a fraction. The remainders $r_i$ are the multiples of $g=\gcd(S,D)$ below $S$, each of them once in
-# every $S/g$ steps. Thresholds $t<t'$ give the same word if no remainder lies in $t,\dots,t'-1$, that is, no multiple
-# of $g$. So $kg+1,\dots,(k+1)g$ belong together, and the $S$ thresholds fall into $S/g$ groups of $g$:
-#
-# $$ \#\text{pseudorandom} = \frac{S}{\gcd(S,D)}, \qquad \#\text{random} = \binom{S}{D-S} \tag{FMP.10} $$
-#
-# All words of one kind are equally likely, so the logarithm to base two is what one draw takes in bits.
+PHASES = [Fraction(k, 997) for k in range(997)]
+THE_PAPERS = ("112112121121211212", "212112121121121211", "211211212112121121")
+ours = {"".join(map(str, steps_of(marks_of(18, 25, phase)))) for phase in PHASES}
+check("FMP.5", ours.issuperset(THE_PAPERS), True, "the paper's three examples")
 
 # %%
-for overlap, rule in RULES.items():
-    found, formula, drawn, binomial = [], [], [], []
-    for sizes in ((25, 18), (35, 25), (24, 17), (16, 11), (10, 7), (3, 2)):
-        S, D = rule(*sizes)
-        found.append(
-            len({tuple(marks_of(S, D, Fraction(2 * k + 1, 2 * S))) for k in range(S)})
-        )
-        formula.append(S // math.gcd(S, D))
-        if S < 17:
-            drawn.append(len(words(S, D)))
-            binomial.append(math.comb(S, D - S))
-    check("FMP.10", found, formula, f"{overlap}: number of pseudorandom patterns")
-    check("FMP.10", drawn, binomial, f"{overlap}: number of random patterns")
-
-S, D = 18, 25
-by_threshold = [
-    [i * D // S + (i * D % S >= math.ceil(S * (1 - phase))) for i in range(S + 1)]
-    for phase in phases
-]
-exact = [marks_of(S, D, phase) for phase in phases]
-check(
-    "FMP.9",
-    np.array(by_threshold),
-    np.array(exact),
-    "quotients and a threshold = the floor",
-)
-thresholds = [math.ceil(S * (1 - Fraction(2 * k + 1, 36_000))) for k in range(18_000)]
-check(
-    "FMP.9",
-    np.bincount(thresholds)[1:],
-    np.full(18, 1000),
-    "a uniform phase: thresholds alike",
-)
-
-
-def patterns(n_in, n_out, kind, overlap):
-    """Eq. (FMP.10)."""
-    S, D = RULES[overlap](n_in, n_out)
-    return math.comb(S, D - S) if kind == "random" else S // math.gcd(S, D)
-
-
-sizes = experiment.layer_sizes(
-    layers=6, roots=2
-)  # the paper's network for MNIST, section 8, section 8
-table = pd.DataFrame(
-    {
-        (overlap, kind): [patterns(*size, kind, overlap) for size in sizes]
-        for overlap in RULES
-        for kind in ("pseudorandom", "random")
-    },
-    index=[f"{n_in} → {n_out}" for n_in, n_out in sizes],
-)
-bits = np.log2(table.astype(float)).sum().mul(2).round(0).astype(int)
-table.loc["bits, both axes, all layers"] = bits
-table
+taken, ends, library, exact = set(), set(), [], []
+for overlap, phase in product(KINDS, PHASES):
+    S, D = steps_and_distance(25, 18, overlap)
+    m = marks_of(S, D, phase)
+    taken |= set(steps_of(m))
+    ends.add((m[0], m[S] - D))
+    starts, _ = pooling_regions(25, 18, overlap=overlap, phase=float(phase))
+    library.append(starts)
+    exact.append(marks_of(S, D, Fraction(float(phase)))[:18])
+check("FMP.6", taken == {1, 2}, True, "three kinds, 997 phases: steps of one and two")
+check("FMP.7", ends == {(0, 0)}, True, "and both ends fit")
+check("FMP.5", torch.stack(library), torch.tensor(exact), "the library's starts")
 
 # %% [markdown]
-# Each column counts the patterns of one axis of one layer, for the six poolings of the paper's network on MNIST. (Its
-# example of 25 to 18, disjoint, has 18 against 31,824.) Over both axes and six layers a random network draws about
-# three to four times as many bits as a pseudorandom one. Section 15 asks whether bits explain what is learned.
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Eight draws of disjoint regions from 25 to 18, each a bar of 18 pieces. In the four pseudorandom ones the seven long pieces are spread evenly; in the four random ones they come in clusters."}} tags=["hide-input"]
+# @title Four draws of each
+fig, axes = plt.subplots(2, 1, figsize=(4.5, 3.4))
+generator = torch.Generator().manual_seed(2)
+for ax, kind in zip(axes, ("pseudorandom", "random"), strict=True):
+    for draw in range(4):
+        starts, stops = pooling_regions(25, 18, kind=kind, overlap="disjoint", generator=generator)  # fmt: skip
+        for a, b in zip(starts.tolist(), stops.tolist(), strict=True):
+            color = DRAWN if b - a == 2 else "white"
+            ax.barh(-draw, b - a, 0.7, left=a, color=color, edgecolor=MUTED)
+    ax.set(title=kind, yticks=[], xlim=(0, 25), xticks=range(0, 26, 5))
+axes[1].set_xlabel("row of the picture; filled: two of them")
+plt.show()
 
 # %% [markdown]
-# ## 5. The author's code, and PyTorch's
-#
-# **Both re-anchor the sequence, so every $u$ works. But a uniform $u$ is not a uniform phase.**
-#
-# The author's program, and PyTorch after it, keep $u$ and subtract what is too much:
-#
-# $$ m_i = \lfloor\alpha(i+u)\rfloor-\lfloor\alpha u\rfloor = \lfloor\alpha i+\theta\rfloor, \qquad \theta=\alpha u-\lfloor\alpha u\rfloor \tag{FMP.11} $$
-#
-# (write $\alpha u=\lfloor\alpha u\rfloor+\theta$ and pull the whole number out of the floor). So the sample $u$ of
-# PyTorch is our phase $\theta$, the fractional part of $\alpha u$. If $u$ is uniform in $(0,1)$, as in PyTorch, then
-# $\alpha u$ is uniform in $(0,\alpha)$ with density $1/\alpha$. A phase below $\alpha-1$ is reached twice, from
-# $\theta$ and from $1+\theta$, any other once:
-#
-# $$ p(\theta) = \tfrac2\alpha \;\text{ for }\theta<\alpha-1, \qquad p(\theta)=\tfrac1\alpha \;\text{ for }\theta>\alpha-1 \tag{FMP.12} $$
-#
-# Some patterns are drawn twice as often as others. The bias is small (the author's program of 2015 drew $u$ from
-# $(0,10000)$, where it is next to nothing), but a draw from 25 to 18 takes the full $\log_2 18=4.17$ bits only with a
-# uniform phase.
+# How many different lists of marks are there? Far fewer than phases: squares from 25 to 18 have 17 pseudorandom lists and 12,376 random
+# ones ([section 1 of the theory](fractional_max_pooling_theory.ipynb)). See the phase at work:
 
-# %%
-alpha = Fraction(23, 17)  # squares from 25 to 18
-same, u_grid = [], [Fraction(2 * k + 1, 4000) for k in range(2000)]
-for u in u_grid:
-    anchored = [math.floor((i + u) * alpha) - math.floor(u * alpha) for i in range(18)]
-    same.append(anchored == marks_of(17, 23, u * alpha - math.floor(u * alpha)))
-check("FMP.11", all(same), True, "re-anchored = a phase, in exact arithmetic")
 
-u = torch.rand(200, dtype=torch.float64)
-picture = (
-    torch.arange(625.0).view(1, 1, 25, 25).double()
-)  # the largest of a square is its last
-samples = torch.stack((u, u), 1).unsqueeze(1)
-last = nn.FractionalMaxPool2d(2, 18, _random_samples=samples)(
-    picture.expand(200, -1, -1, -1)
-)
-torchs = (last[:, 0, :, 0] // 25 - 1).long()
-ours = [pooling_regions(25, 18, phase=float(p) % 1)[0] for p in u * float(alpha)]
-check(
-    "FMP.11",
-    torch.stack(ours),
-    torchs,
-    "the starts of torch's regions, read off a picture",
-)
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Explore: the phase and α
+def draw_walk(sizes, phase):
+    n_in, n_out = sizes
+    S, D = steps_and_distance(n_in, n_out, "square")
+    m = np.array(marks_of(S, D, Fraction(phase)))
+    i = np.arange(S + 1)
+    fig, ax = plt.subplots()
+    ax.plot(i, i * D / S + phase, color=MUTED, linewidth=1, label="αi + θ")
+    ax.step(i, m, "o-", where="post", color=DRAWN, markersize=4, label="marks m")
+    for start in m:
+        ax.barh(start + 1, 0.5, height=2, left=-1.2, color=DATA, alpha=0.45, lw=0)
+    ax.set(xlabel="region i", ylabel="row of the picture", ylim=(0, n_in))
+    ax.set(xlim=(-1.4, S + 0.5), xticks=range(0, S + 1, 2))
+    ax.set_title("steps " + " ".join(map(str, steps_of(m))))
+    ax.legend(loc="lower right")
+    return fig
 
-edges = [Fraction(k, 20) for k in range(21)]
-theta = [u * alpha - math.floor(u * alpha) for u in u_grid]
-counted = [sum(t <= edge for t in theta) / 2000 for edge in edges]
-law = [float((2 * min(e, alpha - 1) + max(0, e - (alpha - 1))) / alpha) for e in edges]
-check(
-    "FMP.12",
-    np.array(counted),
-    np.array(law),
-    "share of phases below an edge",
-    atol=2e-3,
-)
-entropy = {}
-disjoint = [u * Fraction(25, 18) - math.floor(u * Fraction(25, 18)) for u in u_grid]
-for name, phase in (("uniform u", disjoint), ("uniform phase", u_grid)):
-    share = pd.Series([tuple(marks_of(18, 25, p)) for p in phase]).value_counts(
-        normalize=True
+
+def describe_walk(sizes, phase):
+    n_in, n_out = sizes
+    S, D = steps_and_distance(n_in, n_out, "square")
+    m = marks_of(S, D, Fraction(phase))
+    return (
+        f"A staircase of marks below the line of slope {D / S:.2f} that starts at {phase}, for squares from {n_in} to {n_out}: "
+        f"marks {', '.join(map(str, m))}. At the left edge the squares, darker where two of them share a row."
     )
-    entropy[name] = float(-(share * np.log2(share)).sum())
-print({name: round(value, 2) for name, value in entropy.items()}, "bits")  # disjoint
+
+
+explore(
+    draw_walk,
+    alt=describe_walk,
+    sizes=((14, 10), (14, 8), (14, 12)),
+    phase=(0.0, 0.2, 0.4, 0.6, 0.8),
+)
 
 # %% [markdown]
-# ## 6. How far do regions wander?
+# <details><summary>What you see</summary>
 #
-# **Pseudorandom marks stay within one pixel of an even scaling. Random marks wander like a bridge, farther in larger
-# pictures: an elastic distortion.**
+# A larger phase lifts the line, and the twos move to the left, one after the other. For $\alpha$ near one most squares share a row with a
+# neighbour, near two hardly any.
 #
-# On average both kinds are the same even scaling. In a random word every step is a two with the same probability
-# $q=(D-S)/S$, so a step is $1+q=\alpha$ on average. For pseudorandom marks, let $f$ be the fractional part of
-# $\alpha i$. The mark is $\lfloor\alpha i\rfloor$, plus one if $f+\theta\ge1$, which has probability $f$. So both have the
-# first of these, and pseudorandom marks the other two:
+# </details>
 #
-# $$ \mathrm E\,m_i=\alpha i, \qquad |m_i-\alpha i|<1, \qquad \operatorname{Var} m_i=f(1-f)\le\tfrac14 \tag{FMP.13} $$
+# ## 5. How even are they?
 #
-# The phase $\frac12$ rounds $\alpha i$ to the nearest whole number (halves go up): the fixed regions that the
-# library's layer uses in evaluation with `deterministic_eval=True`.
+# **Pseudorandom marks keep within one pixel of an even scaling. Random ones wander.**
 #
-# A random word has no such bound. How many of its first $i$ steps are twos? Think of an urn with $S$ balls, $D-S$ of
-# them twos, and draw $i$ without putting back: a hypergeometric number, whose variance is that of $i$ independent
-# draws times the correction $\frac{S-i}{S-1}$ for not putting back,
+# In a random order every step is a two with the same probability $(D-S)/S$, so that a step is $\alpha$ on average. For a uniform phase,
+# $\lfloor\alpha i+\theta\rfloor$ is on average $\alpha i$ as well. But one of the two never strays:
 #
-# $$ \operatorname{Var} m_i = \frac{i\,(S-i)}{S-1}\;q\,(1-q) \qquad\text{(random)} \tag{FMP.14} $$
+# $$ \mathrm E\,m_i=\alpha i\ \text{ (both)},\qquad |m_i-\alpha i|<1\ \text{ (pseudorandom)} \tag{FMP.8} $$
 #
-# This is for $S\ge2$; with a single step there is no choice. It is zero at both ends, which are fixed, and largest in
-# the middle, where the deviation is about $\frac12\sqrt{S\,q(1-q)}$: a random walk that is tied down at both ends,
-# which is called a bridge. From 25 to 18 that is a pixel; at twice the size, 1.4 times as much.
+# since $m_i\le\alpha i+\theta<m_i+1$. In the cell the fractions are ninths, so that the largest error is $\frac89$.
 
 # %%
 S, D = 9, 13
-every = np.array([[0, *accumulate(word)] for word in words(S, D)])
-beatty = np.array([marks_of(S, D, Fraction(2 * k + 1, 2 * S)) for k in range(S)])
-i = np.arange(S + 1)
-q, f = (D - S) / S, i * D % S / S
-check("FMP.13", every.mean(0), i * D / S, "mean of all random words")
-check("FMP.13", beatty.mean(0), i * D / S, "mean of all pseudorandom words")
-check("FMP.13", beatty.var(0), f * (1 - f), "variance of all pseudorandom words")
-check("FMP.13", bool((abs(beatty - i * D / S) < 1).all()), True, "never one pixel off")
-check(
-    "FMP.14",
-    every.var(0),
-    i * (S - i) / (S - 1) * q * (1 - q),
-    "variance of random words",
-)
-farthest = []
-for n_in, n_out in ((13, 9), (12, 8), (25, 18), (35, 25)):
-    fixed = pooling_regions(n_in, n_out, overlap="disjoint", phase=0.5)[0].tolist()
-    farthest += [abs(m - Fraction(n_in, n_out) * k) for k, m in enumerate(fixed)]
-check(
-    "FMP.13",
-    max(farthest),
-    Fraction(1, 2),
-    "phase 1/2 is at most half a pixel off, halves included",
-)
-middle = math.sqrt(9 * 9 / 17 * (7 / 18) * (11 / 18))
-print(f"random marks in the middle of 25 → 18: ± {middle:.2f} pixels")
+even = torch.arange(S + 1) * D / S
+shuffled = torch.tensor([[0, *accumulate(word)] for word in words(S, D)])
+check("FMP.8", shuffled.float().mean(0), even, "mean of all 126 random orders")
+walks = torch.tensor([marks_of(S, D, phase) for phase in PHASES])
+check("FMP.8", walks.float().mean(0), even, "mean over 997 phases", atol=2e-3)
+farthest = (walks - even).abs().max()
+check("FMP.8", farthest, torch.tensor(8 / 9), "at most 8/9 of a pixel off, never one")
 
-# %% [markdown]
-# What does that do to a picture? The paper's figure 2 pools a photograph six times by $\sqrt2$, with *average* instead
-# of maximum so that you can recognise it. Here is a drawn one. Averaging over regions is a matrix from the left and
-# one from the right; applied to the pixels' coordinates they tell where each pixel of the result comes from.
-
-
-# %% mystnb={"image": {"alt": "Three pictures of two rings on a chequerboard: the original of 256 by 256 pixels and two of 32 by 32. After six pseudorandom poolings the rings are coarse but round. After six random poolings they are visibly deformed, some squares are stretched and others nearly gone."}}
-def averages(n_in, n_out, kind):
-    """The matrix that averages over disjoint regions, (n_out, n_in)."""
-    starts, stops = pooling_regions(n_in, n_out, kind=kind, overlap="disjoint")
-    k = torch.arange(n_in)
-    inside = (starts[:, None] <= k) & (k < stops[:, None])
-    return inside / inside.sum(1, keepdim=True)
-
-
-side = 256
-across = (torch.arange(side) + 0.5) / side * 2 - 1
-radius = torch.sqrt(across[:, None] ** 2 + across**2)
-drawing = ((across * 6).floor()[:, None] + (across * 6).floor()) % 2 * 0.5
-drawing = torch.where((radius - 0.75).abs() < 0.06, 1.0, drawing)
-drawing = torch.where((radius - 0.35).abs() < 0.05, 0.8, drawing)
-
-torch.manual_seed(3)
-shrunk, offsets = {}, {}
-for kind in ("pseudorandom", "random"):
-    picture, origin = drawing, torch.arange(side).float()
-    for _ in range(6):
-        n_in = len(picture)
-        rows, columns = (averages(n_in, round(n_in / 2**0.5), kind) for _ in range(2))
-        picture, origin = rows @ picture @ columns.T, rows @ origin
-    even = (torch.arange(len(origin)) + 0.5) * side / len(origin) - 0.5
-    shrunk[kind], offsets[kind] = picture, (origin - even).abs().max()
-
-fig, panels = figures.panels(3)
-panels[0].imshow(drawing, cmap="gray")
-panels[0].set_title(f"{side}×{side} pixels")
-for panel, (kind, picture) in zip(panels[1:], shrunk.items(), strict=True):
-    panel.imshow(picture, cmap="gray")
-    panel.set_title(f"{len(picture)}×{len(picture)}, {kind}")
-for panel in panels:
-    panel.axis("off")
-fig.suptitle("Six random poolings deform the rings; pseudorandom ones keep them round")
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "How far the marks of 40 draws are from an even scaling, for disjoint regions from 93 to 62 pixels. Pseudorandom ones stay within a pixel; random ones fan out to as much as seven pixels and come together at both ends."}} tags=["hide-input"]
+# @title Forty draws
+fig, axes = figures.panels(2, sharey=True)
+generator = torch.Generator().manual_seed(0)
+for ax, kind in zip(axes, ("pseudorandom", "random"), strict=True):
+    starts, stops = pooling_regions(93, 62, kind=kind, overlap="disjoint", size=(40,), generator=generator)  # fmt: skip
+    m = torch.cat((starts, stops[:, -1:]), 1)
+    ax.plot((m - torch.arange(63) * 93 / 62).T, color=DRAWN, lw=0.6, alpha=0.6)
+    ax.set(title=kind, xlabel="mark i")
+axes[0].set_ylabel("mark − αi (pixels)")
+fig.suptitle("From 93 to 62: random regions stretch here and squeeze there")
 plt.show()
-for kind, offset in offsets.items():
-    print(f"{kind}: rows moved by up to {float(offset):.0f} of {side} pixels")
 
 # %% [markdown]
-# Lines along the axes stay straight, since all columns of a picture use the same row marks; but shapes are stretched
-# here and squeezed there. A learner hardly ever sees the same ring twice. Over six layers the variances add up.
+# Random pooling distorts a picture like rubber, pseudorandom pooling only shivers
+# ([section 2 of the theory](fractional_max_pooling_theory.ipynb) computes how much). Which is better for learning, we measure below.
 
 # %% [markdown]
-# ## 7. The maximum
+# ## 6. The whole layer
 #
-# **Every fractional pooling over squares reads one and the same picture, at other places.**
+# **Pool with stride one, then read the result at the marks. All that is random is the reading.**
 #
-# The maximum over a product of intervals can be taken one axis at a time,
+# The largest of a rectangle is the largest over its columns of the largest over its rows. For squares that has a consequence. Let $M_{kl}$ be the
+# largest of the four pixels whose upper left one is $(k,l)$: ordinary pooling with stride one. With marks $m$ of the rows and $m'$
+# of the columns
 #
-# $$ \max_{k\in R,\;l\in C} x_{kl} = \max_{k\in R}\;\max_{l\in C}\;x_{kl} \tag{FMP.15} $$
+# $$ y_{ij}=\max_{k\in R_i}\,\max_{l\in C_j}\,x_{kl}=M_{m_i,\,m'_j} \tag{FMP.9} $$
 #
-# For squares this has a consequence. Let $M_{kl}$ be the largest of the four pixels of the square that starts at
-# $(k,l)$: ordinary max-pooling with stride *one*, no randomness in it. Then $y_{ij}=M_{m_i,m'_j}$ with the marks $m$
-# of the rows and $m'$ of the columns. A random pooling is a random *reading* of $M$; which rows and columns of $M$ are
-# left out is all that chance decides. The library computes it this way: first $M$ along each axis, for all places at
-# once, which needs no index; then, for each output, which row won, which column in it, and its value.
-#
-# *The way back.* Each output sends its gradient to the pixel that it came from. A pixel that won in several
-# overlapping regions gets several gradients. With $\operatorname{argmax}_{ij}$ for the winner of the region
-# $R_i\times C_j$:
-#
-# $$ \frac{\partial L}{\partial x_{kl}} = \sum_{ij:\;(k,l)\,=\,\operatorname{argmax}_{ij}} \frac{\partial L}{\partial y_{ij}} \tag{FMP.16} $$
-#
-# Which pixel is the winner where several are equal? After a ReLU, regions of zeros are common, so this is not idle.
-# PyTorch scans a region row by row and keeps the first maximum. To find the same pixel one axis at a time, you must go
-# *along the row first*: find the first largest of each row, then the first row with the largest. The other order picks
-# another pixel in the square with the rows 0 1 and 1 0.
-
-# %%
-generator = torch.Generator().manual_seed(0)
-x = (
-    torch.randint(0, 4, (1, 1, 25, 25), generator=generator).double().requires_grad_()
-)  # many ties
-u_rows, u_columns = torch.rand(2, generator=generator, dtype=torch.float64)
-torchs = nn.FractionalMaxPool2d(  # torch's samples are those of the columns first
-    2, 18, _random_samples=torch.stack((u_columns, u_rows)).view(1, 1, 2)
-)(x)
-marks = [
-    torch.tensor(marks_of(17, 23, Fraction(float(u)) * alpha % 1))
-    for u in (u_rows, u_columns)
-]
-M = F.max_pool2d(x, 2, stride=1)
-check(
-    "FMP.15",
-    M[..., marks[0], :][..., marks[1]],
-    torchs,
-    "stride-one pooling, read at the marks",
-)
-in_rows = torch.stack([x[..., m : m + 2].amax(-1) for m in marks[1]], -1)
-both = torch.stack([in_rows[..., m : m + 2, :].amax(-2) for m in marks[0]], -2)
-check("FMP.15", both, torchs, "one axis after the other")
-
-g = torch.randn(18, 18, generator=generator, dtype=torch.float64)
-expected = torch.zeros(25, 25, dtype=torch.float64)
-for i, j in product(range(18), repeat=2):
-    square = [
-        (marks[0][i] + a, marks[1][j] + b) for a, b in product(range(2), repeat=2)
-    ]
-    winner = max(
-        square, key=lambda place: x[0, 0, place[0], place[1]].item()
-    )  # the first one
-    expected[winner] += g[i, j]
-(theirs,) = torch.autograd.grad(torchs, x, g[None, None])
-check(
-    "FMP.16",
-    theirs[0, 0],
-    expected,
-    "to the first winner of each region: torch's gradient",
-)
-rows, columns = ((m, m + 2) for m in marks)
-(ours,) = torch.autograd.grad(fractional_max_pool2d(x, rows, columns), x, g[None, None])
-check("FMP.16", ours[0, 0], expected, "= the library's")
-tie = torch.tensor([[0.0, 1], [1, 0]])
-row_first = (tie.amax(1).argmax().item(), tie[tie.amax(1).argmax()].argmax().item())
-column_first = (
-    tie[:, tie.amax(0).argmax()].argmax().item(),
-    tie.amax(0).argmax().item(),
-)
-print("along the row first:", row_first, " along the column first:", column_first)
-
-# %% [markdown]
-# ## 8. Sizes
-#
-# **Count from the output: six poolings by $\sqrt2$ need a picture of 36×36, twelve by $\sqrt[3]2$ one of 94×94.**
-#
-# The paper's networks alternate convolutions of 2×2, which cost one pixel, with fractional poolings, and end with a
-# convolution of 2×2 on a picture of 2×2 pixels. The author fixes the sizes from the end. In this section $\alpha$ is
-# the ratio that is *asked for*, such as $\sqrt2$; before a pooling by $\alpha$ to $N_\text{out}$ stands the whole
-# number nearest to $\alpha N_\text{out}$. Read the other way:
-#
-# $$ N_\text{in}=\lfloor\alpha N_\text{out}+\tfrac12\rfloor \quad\Rightarrow\quad N_\text{out}=\lfloor N_\text{in}/\alpha+\tfrac12\rfloor \tag{FMP.17} $$
-#
-# *Proof.* $|N_\text{in}-\alpha N_\text{out}|\le\frac12$, so
-# $|N_\text{in}/\alpha-N_\text{out}|\le\frac1{2\alpha}<\frac12$: the nearest whole number to $N_\text{in}/\alpha$ is
-# $N_\text{out}$. $\blacksquare$ So a layer that is given the ratio must *round*. PyTorch's `output_ratio` rounds down,
-# and 35 becomes 24 instead of 25.
-#
-# Let $s_l$ be the side after pooling $l$ and $s_0$ the picture's; a convolution takes $s_{l-1}$ to $s_{l-1}-1$, and
-# the pooling that to $s_l$. From $s_L=2$ walk back. (The maximum matters only for ratios near one, where rounding
-# could give $s_l$ itself.) The results are $s_0=36$ for $\alpha=\sqrt2$, $L=6$ and $s_0=94$ for $\alpha=\sqrt[3]2$,
-# $L=12$. A picture of a pixel more or less ends in one pixel too, since every pooling rounds; these are the author's
-# sizes.
-#
-# $$ s_{l-1} = \max\bigl(\lfloor\alpha s_l+\tfrac12\rfloor,\,s_l+1\bigr)+1 \tag{FMP.18} $$
-
-# %%
-for roots in (2, 3):
-    ratio = 2 ** (1 / roots)
-    outs = range(3, 400)
-    n_ins = [math.floor(ratio * n + 0.5) for n in outs]
-    check(
-        "FMP.17",
-        [math.floor(n / ratio + 0.5) for n in n_ins],
-        [*outs],
-        f"{roots}. root of two",
-    )
-
-for first, layers, roots in ((36, 6, 2), (94, 12, 3)):
-    sides = [2]
-    while len(sides) <= layers:
-        s = sides[0]
-        sides.insert(0, max(math.floor(2 ** (1 / roots) * s + 0.5), s + 1) + 1)
-    check("FMP.18", sides[0], first, f"{layers} poolings by the {roots}. root of two")
-    x, seen = torch.zeros(1, 1, first, first), [first]
-    for _ in range(layers):
-        x = FractionalMaxPool2d(output_ratio=2 ** (-1 / roots))(nn.Conv2d(1, 1, 2)(x))
-        seen.append(x.shape[-1])
-    check("FMP.18", seen, sides, "and the sides of a network that is run forwards")
-
-# %% [markdown]
-# ## 9. What overlapping adds
-#
-# **For the same sizes, an output sees about $\alpha^2$, 4 or $(\alpha+1)^2$ pixels.**
-#
-# Add up the widths of all regions of an axis and divide by their number:
-#
-# $$ \frac1{N_\text{out}}\sum_i|R_i| = \frac{N_\text{in}}{N_\text{out}},\qquad 2,\qquad \frac{N_\text{in}-1}{N_\text{out}}+1 \tag{FMP.19} $$
-#
-# for disjoint regions, squares and intervals. In two dimensions these are squared: for $\sqrt2$ about 2, 4 and 5.8
-# pixels for one output. So the three differ in how much they *blur*, and not only in whether they overlap: a maximum
-# over more pixels of dense noise varies less from place to place. (Not so for smooth strokes, as exercise 6 shows, nor
-# for sparse bright dots, which a maximum makes larger.) Some summaries read *overlapping* as regions of 3×3; an
-# interval is three wide only where its step is two.
-
-# %%
-widths = {}
-for overlap in RULES:
-    drawn = [pooling_regions(35, 25, kind="random", overlap=overlap) for _ in range(20)]
-    widths[overlap] = {int((stops - starts).sum()) for starts, stops in drawn}
-expected = {"disjoint": {35}, "square": {2 * 25}, "interval": {34 + 25}}
-check(
-    "FMP.19",
-    [*widths.values()] == [*expected.values()],
-    True,
-    "sum of widths, in any draw",
-)
-
-# %% [markdown]
-# ## 10. Who shares a draw?
-#
-# **One draw for a batch, for an image or for a channel. The last moves feature maps against each other.**
-#
-# TensorFlow draws one pair of regions for a whole batch, the author's code one for each image and shares it among the
-# channels, PyTorch one for each image *and* channel. Does it matter? Follow one output down to the picture: output $i$
-# of the last of $L$ layers starts at mark $m^{(L)}_i$ of the layer below, that at mark $m^{(L-1)}$ of *that* number,
-# and so on; a convolution of 2×2 in between leaves the start where it is. With pseudorandom marks, each less than one
-# from its even place,
-#
-# $$ \bigl|\,m^{(1)}_{m^{(2)}_{\ddots m^{(L)}_i}} - \alpha_1\cdots\alpha_L\,i\,\bigr| < 1+\alpha_1+\alpha_1\alpha_2+\dots+\alpha_1\cdots\alpha_{L-1} \tag{FMP.20} $$
-#
-# *Proof.* By induction from the top. If the place in layer $l$ is off by less than $e$, the mark there is off by less
-# than $\alpha_le$, plus less than one for its own rounding. $\blacksquare$
-#
-# Random marks have no bound that holds for every size. If all $\alpha_l$ are $\alpha$, the geometric sum is below
-# $\alpha^L/(\alpha-1)$: an output, which stands for $\alpha^L$ pixels, is off by less than $\frac1{\alpha-1}$ of its
-# own size, 2.4 for $\sqrt2$. When all channels move together, the picture is distorted as a whole, and the channels
-# still agree on the place. With a draw for each channel the next convolution adds up pixels that belong to different
-# places. Section 15 measures what that costs.
-#
-# The cell tries all patterns of two layers with unlike ratios, to see that the bound is tight enough to tell the order
-# of the factors, and then draws for the first five layers of the paper's network. (From 3 to 2 squares are not
-# random.)
+# That is a layer of a dozen lines. A phase $\theta=k/S$ with $k$ from $0,\dots,S-1$ is random enough, since all phases between two such make
+# the same marks ([section 1 of the theory](fractional_max_pooling_theory.ipynb)). And whole numbers never round:
 
 
 # %%
-def farthest_of_two(lower, upper):
-    """Largest error of squares after two layers, over all pairs of pseudorandom patterns, and the slopes."""
-    (n_in, n_mid), (_, n_out) = lower, upper
-    slopes = Fraction(n_in - 2, n_mid - 1), Fraction(n_mid - 2, n_out - 1)
-    below = {
-        tuple(marks_of(n_mid - 1, n_in - 2, Fraction(2 * k + 1, 2 * n_mid - 2)))
-        for k in range(n_mid - 1)
-    }
-    above = {
-        tuple(marks_of(n_out - 1, n_mid - 2, Fraction(2 * k + 1, 2 * n_out - 2)))
-        for k in range(n_out - 1)
-    }
-    off = max(
-        abs(a[b[i]] - slopes[0] * slopes[1] * i)
-        for a in below
-        for b in above
-        for i in range(n_out)
-    )
-    return off, slopes
+class MyFractionalMaxPool2d(nn.Module):
+    """(N, C, H, W) → (N, C, n_out, n_out), squares, one draw for the batch."""
 
+    def __init__(self, n_out, kind="pseudorandom"):
+        super().__init__()
+        self.n_out, self.kind = n_out, kind
 
-off, (alpha_1, alpha_2) = farthest_of_two((60, 31), (31, 25))
-check(
-    "FMP.20", off < 1 + alpha_1, True, "all patterns of two layers stay within 1 + α₁"
-)
-check("FMP.20", off > 1 + alpha_2, True, "which is tight: 1 + α₂ would be too little")
+    def marks(self, n_in):
+        S, D = self.n_out - 1, n_in - 2  # (FMP.4)
+        if self.kind == "random":
+            steps = 1 + (torch.randperm(S) < D - S).long()  # (FMP.2)
+            return F.pad(steps.cumsum(0), (1, 0))
+        k = torch.randint(S, ())  # θ = k / S
+        return (torch.arange(S + 1) * D + k) // S  # (FMP.5)
 
-errors, spreads = [], []
-generator = torch.Generator().manual_seed(0)
-ratios = [(n_in - 2) / (n_out - 1) for n_in, n_out in sizes[:5]]
-for _ in range(200):
-    place = torch.arange(sizes[4][1])
-    for n_in, n_out in reversed(sizes[:5]):
-        place = pooling_regions(n_in, n_out, generator=generator)[0][place]
-    errors.append(
-        (place - math.prod(ratios) * torch.arange(sizes[4][1])).abs().max().item()
-    )
-    spreads.append(place[2].item())
-bound = sum(math.prod(ratios[:layer]) for layer in range(5))
-check(
-    "FMP.20",
-    max(errors) < bound,
-    True,
-    "no output of five layers is farther off than the bound",
-)
-print(
-    f"bound {bound:.1f} pixels, farthest of 200 draws {max(errors):.1f}; output 2 started at "
-    f"{min(spreads)} to {max(spreads)}"
-)
+    def forward(self, x):
+        rows, columns = (self.marks(n_in) for n_in in x.shape[-2:])
+        M = F.max_pool2d(x, 2, stride=1)
+        return M[..., rows, :][..., columns]  # (FMP.9)
 
-# %% [markdown]
-# ## 11. Averaging over passes
-#
-# **Regions are drawn in testing too. The mean of $n$ passes has no larger loss than the passes have on average, and
-# the expected squared error is exactly $a+b/n$.**
-#
-# A trained network with random regions is many networks. Each pass over the test image draws one of them and gives a
-# vector of class probabilities $p$. The paper averages over a dozen passes. Write $\bar p_n$ for the mean of $n$
-# passes and $e$ for the one-hot label. Both usual losses are convex in $p$, so by Jensen's inequality the mean is
-# never worse than the passes are on average:
-#
-# $$ \lVert\bar p_n-e\rVert^2 \le \frac1n\sum_k\lVert p_k-e\rVert^2, \qquad -\log\bar p_{n,\text{label}} \le -\frac1n\sum_k\log p_{k,\text{label}} \tag{FMP.21} $$
-#
-# For the squared error (Brier's score) you know how much better. The passes are independent draws with mean
-# $\mathrm E\,p$ and covariance $\Sigma$. In $\bar p_n-e=(\bar p_n-\mathrm E\,p)+(\mathrm E\,p-e)$ the cross term has
-# mean zero, and $\bar p_n$ has the covariance $\Sigma/n$:
-#
-# $$ \mathrm E\,\lVert\bar p_n-e\rVert^2 = \lVert\mathrm E\,p-e\rVert^2 + \frac{\operatorname{tr}\Sigma}{n} \tag{FMP.22} $$
-#
-# So two passes get half of all that can be gained, four three quarters, twelve eleven twelfths. The *error rate* has
-# no such law: it counts how often the largest entry is the wrong one, and averaging can even raise it. Of the passes
-# (0.51, 0.49), (0.51, 0.49) and (0, 1) with label 0, two are right, and their mean is wrong. Section 15 fits the same
-# form to it all the same. The cell goes through all sequences of three passes out of four equally likely networks.
 
 # %%
-p = torch.tensor(
-    [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.6, 0.3, 0.1]]
-).double()
-e = torch.tensor([1.0, 0, 0]).double()
-scores, gains, spreads, logs = {}, [], [], []
-for n in (1, 2, 3):
-    chosen = torch.stack(
-        [p[list(ks)] for ks in product(range(4), repeat=n)]
-    )  # (sequences, n, 3)
-    means = chosen.mean(1)
-    brier = (means - e).square().sum(1)
-    scores[n] = brier.mean()
-    gains.append((chosen - e).square().sum(2).mean(1) - brier)
-    spreads.append((chosen - means[:, None]).square().sum(2).mean(1))
-    logs.append((means[:, 0].log() - chosen[:, :, 0].log().mean(1)).min() > -1e-12)
-gains, spreads = torch.cat(gains), torch.cat(spreads)
-check(
-    "FMP.21",
-    gains,
-    spreads,
-    "squared error: the gain is the spread of the members, so never negative",
-)
-check(
-    "FMP.21",
-    all(logs),
-    True,
-    "logarithm: no sequence is worse than its members on average",
-)
-limit, trace = (p.mean(0) - e).square().sum(), torch.cov(p.T, correction=0).trace()
-expected = torch.stack([limit + trace / n for n in (1, 2, 3)])
-check("FMP.22", torch.stack([*scores.values()]), expected, "over all draws: a + b/n")
-curves = experiment.by_passes(p[:, None, :], torch.tensor([0]))
-pairs = torch.stack(
-    [(p[:2].mean(0) - e).square().sum(), (p[2:].mean(0) - e).square().sum()]
-)
-check(
-    "FMP.22",
-    curves["curve_brier"][1],
-    pairs.mean(),
-    "what the experiments record for n = 2",
-)
+torch.manual_seed(0)
+layer, picture = MyFractionalMaxPool2d(4), torch.tensor(PI).float()[None, None]
+outputs = {tuple(layer(picture).flatten().tolist()) for _ in range(200)}
+print("different outputs for π in 200 calls:", len(outputs))
 
 # %% [markdown]
-# ## 12. From equation to implementation
+# Three lists of marks for the rows times three for the columns.
 #
-# **Pool at every place, then look up three numbers for each output. Two bytes an output are kept.**
+# **Change it.** In the cell above, write `MyFractionalMaxPool2d(5)` for `MyFractionalMaxPool2d(4)`: from six to five.
 #
-# The heart of the library follows (FMP.15). For one axis it walks through the candidates of a region, first to last;
-# `larger` is one where a candidate beats what was found so far. Places in a plane are numbered row by row, so "one
-# further down" is one `stride` further on and the candidates are the same numbers, read from another start. (The last
-# place of a row is so compared with the first of the next, which is wrong. But no region sticks out, so nobody reads
-# it.) `spare` and `within` are memory to work in:
+# <details><summary>What happens</summary>
+#
+# ```text
+# different outputs for π in 200 calls: 1
+# ```
+#
+# A picture that loses a single pixel has $S=D=4$: all steps are one. Squares leave nothing to draw, and the last pooling of the paper's
+# network, from 3 to 2, is such a one.
+#
+# </details>
+#
+# Does it do what PyTorch's layer does? That one draws a $u$ per image, channel and side, and has $\theta=\alpha u-\lfloor\alpha u\rfloor$
+# ([section 4 of the theory](fractional_max_pooling_theory.ipynb)); handed our phase, it must agree. Neighbouring numbers are often equal here,
+# so that it matters which of them counts as the largest: PyTorch takes the first, row by row. Each output sends its gradient there, and a
+# pixel that won in several regions adds up what it gets:
+#
+# $$ \frac{\partial L}{\partial x_{kl}}=\sum_{ij\,:\,(k,l)=\operatorname{argmax}_{ij}}\frac{\partial L}{\partial y_{ij}} \tag{FMP.10} $$
 
 # %%
-print(inspect.getsource(module._largest_from))
+torch.manual_seed(1)
+x = torch.randint(0, 4, (1, 1, 26, 25)).double().requires_grad_()  # many ties
+mine = MyFractionalMaxPool2d(18)
+rows, columns = mine.marks(26), mine.marks(25)
+mine.marks = lambda n_in: rows if n_in == 26 else columns  # hold the draw
+y = mine(x)
 
-# %% [markdown]
-# Three details. A comparison that writes 0 or 1 as floating point runs several times faster than one that writes
-# booleans. Regions of unequal widths put $-\infty$ in place of what lies beyond them. And a NaN counts as larger than
-# anything, the later one of two: that is what PyTorch's kernel does, and a NaN in the input should be seen.
-#
-# The forward pass calls this along the rows, then along the columns of the result, and traces each output back: which
-# row won, and in that row which column. The sum of both offsets is all that the backward pass needs, a 16-bit number
-# for each output (32 bits in very wide pictures), beside the starts of the regions. PyTorch keeps a 64-bit index for
-# each, and the input. On a CPU, in float32 and float64, values and gradients are PyTorch's bit by bit, on pictures
-# with many equal pixels too:
+by_region = [[x[0, 0, a : a + 2, b : b + 2].max() for b in columns] for a in rows]
+by_region = torch.stack([torch.stack(row) for row in by_region])
+check("FMP.9", y[0, 0], by_region, "M at the marks = region by region")
+in_rows = torch.stack([x[..., b : b + 2].amax(-1) for b in columns], -1)
+both = torch.stack([in_rows[..., a : a + 2, :].amax(-2) for a in rows], -2)
+check("FMP.9", y, both, "= one axis after the other")
 
 # %%
-generator = torch.Generator().manual_seed(1)
-x = torch.randint(-3, 4, (8, 3, 35, 35), generator=generator).float()
-x = torch.where(
-    x.abs() < 2, torch.copysign(torch.zeros(()), x), x
-).requires_grad_()  # ±0 too
-samples = torch.rand(8, 3, 2, generator=generator, dtype=torch.float64).float()
-theirs = nn.FractionalMaxPool2d(2, 25, _random_samples=samples)(x)
-phases = [
-    [float(u) * 33 / 24 % 1 for u in pair] for pair in samples.view(-1, 2).double()
-]
-columns, rows = (
-    tuple(torch.stack(part).view(8, 3, 25) for part in zip(*axis, strict=True))
-    for axis in zip(
-        *(tuple(pooling_regions(35, 25, phase=p) for p in pair) for pair in phases),
-        strict=True,
-    )
-)
-ours = fractional_max_pool2d(x, rows, columns)
-bits = [y.detach().view(torch.int32) for y in (ours, theirs)]
-check("FMP.1", *bits, "24 pairs of draws, one per channel: every bit of torch's values")
-g = torch.randn(ours.shape, generator=generator)
-gradients = [torch.autograd.grad(y, x, g)[0].view(torch.int32) for y in (ours, theirs)]
-check("FMP.16", *gradients, "every bit of torch's gradients, summed in the same order")
+g = torch.randn(18, 18, dtype=torch.float64)
+expected = torch.zeros(26, 25, dtype=torch.float64)
+for (i, a), (j, b) in product(enumerate(rows), enumerate(columns)):
+    first = x[0, 0, a : a + 2, b : b + 2].flatten().argmax()  # of equals
+    expected[a + first // 2, b + first % 2] += g[i, j]
+(mine_grad,) = torch.autograd.grad(y, x, g[None, None])
+check("FMP.10", expected, mine_grad[0, 0], "first winners = autograd through M")
 
-kept = {
-    name: saved_bytes(lambda f=f: f(x)) / ours.numel()
-    for name, f in (
-        ("torch", nn.FractionalMaxPool2d(2, 25)),
-        ("ours", FractionalMaxPool2d(25)),
-    )
-}
-print(
-    {
-        name: f"{count:.1f} bytes an output kept for the backward pass"
-        for name, count in kept.items()
-    }
-)
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The same marks in PyTorch's layer and in the library's
+samples = []
+for m, n_in in ((columns, 25), (rows, 26)):  # torch's first sample is the columns'
+    S, D = 17, n_in - 2
+    k = next(k for k in range(S) if marks_of(S, D, Fraction(k, S)) == m.tolist())
+    samples.append((k + 0.5) / D)  # θ = αu with u = θ/α, in the middle of its range
+samples = torch.tensor(samples, dtype=torch.float64).view(1, 1, 2)
+torchs = nn.FractionalMaxPool2d(2, 18, _random_samples=samples)(x)
+check("FMP.9", y, torchs, "ours = torch's layer")
+(grad,) = torch.autograd.grad(torchs, x, g[None, None])
+check("FMP.10", expected, grad[0, 0], "first winners = torch's gradient")
+library = fractional_max_pool2d(x, (rows, rows + 2), (columns, columns + 2))
+check("FMP.9", y, library, "ours = the library's")
+(grad,) = torch.autograd.grad(library, x, g[None, None])
+check("FMP.10", expected, grad[0, 0], "first winners = the library's gradient")
 
 # %% [markdown]
-# *Cost.* The direct way compares three times per output of a square. Pooling at every place compares about
-# $N_\text{in}^2$ pairs along each axis, and takes the larger of each pair as well: with
-# $N_\text{in}/N_\text{out}=\sqrt2$ eight operations per output, but on contiguous numbers, of which a processor does
-# eight or sixteen at a time. Section 17 measures.
+# The library's `FractionalMaxPool2d` has all three overlaps, draws for a batch, an image (as Graham's program does) or a channel
+# (PyTorch), and in evaluation goes on drawing, unless you ask for fixed regions with `deterministic_eval=True`.
 
 # %% [markdown]
-# ## 13. Explore
+# ## 7. Explore
 #
-# **See the regions, and what they do to a digit.**
+# **The same digit, drawn again and again.**
 #
-# On the left a digit of 25×25 pixels with a line where each region starts; pixels that several regions share are
-# lighter. On the right what comes out. Start with disjoint pseudorandom regions and change the draw: the digit
-# shivers. Then take random ones. Squares and intervals thicken the strokes, the more so the smaller $\alpha$.
+# On the left a digit of 25×25 pixels, with lines where regions start; on the right the layer's output. Change the draw.
 
-# %% tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Explore: a digit pooled by different draws
 small = torch.from_numpy(load_digits().images[3]).float()[None, None] / 16
 digit = F.interpolate(small, (25, 25), mode="bicubic").clamp(0, 1)[0, 0]
 
 
 def drawn(kind, overlap, n_out, draw):
-    if kind == "random":
-        generator = torch.Generator().manual_seed(draw)
-        return [
-            pooling_regions(25, n_out, kind=kind, overlap=overlap, generator=generator)
-            for _ in range(2)
-        ]
-    phases = (draw / 3 - 0.2, (draw / 3 + 0.2) % 1)
+    generator = torch.Generator().manual_seed(draw)
     return [
-        pooling_regions(25, n_out, overlap=overlap, phase=phase) for phase in phases
+        pooling_regions(25, n_out, kind=kind, overlap=overlap, generator=generator)
+        for _ in range(2)
     ]
 
 
-def draw_grid(kind, overlap, n_out, draw):
-    regions = drawn(kind, overlap, n_out, draw)
-    counts = []
-    for starts, stops in regions:
-        k = torch.arange(25)
-        counts.append(((starts[:, None] <= k) & (k < stops[:, None])).sum(0))
-    shared = torch.outer(counts[0], counts[1])
+def draw_digit(kind, overlap, n_out, draw):
+    rows, columns = drawn(kind, overlap, n_out, draw)
     fig, (left, right) = figures.panels(2)
-    left.imshow(digit + 0.08 * (shared - 1), cmap="gray", vmin=0, vmax=1.3)
-    left.vlines(regions[1][0] - 0.5, -0.5, 24.5, color=figures.COLORS["wrong"], lw=0.7)
-    left.hlines(regions[0][0] - 0.5, -0.5, 24.5, color=figures.COLORS["wrong"], lw=0.7)
-    right.imshow(fractional_max_pool2d(digit, *regions), cmap="gray", vmin=0, vmax=1.3)
+    left.imshow(digit, cmap="gray", vmin=0, vmax=1.1)
+    left.vlines(columns[0] - 0.5, -0.5, 24.5, color=ODD, lw=0.7)
+    left.hlines(rows[0] - 0.5, -0.5, 24.5, color=ODD, lw=0.7)
+    right.imshow(fractional_max_pool2d(digit, rows, columns), cmap="gray", vmin=0, vmax=1.1)  # fmt: skip
     left.set_title("25×25: where regions start")
-    right.set_title(f"{n_out}×{n_out}: their maxima")
+    right.set_title(f"{n_out}×{n_out}: the largest of each")
     for panel in (left, right):
         panel.axis("off")
     return fig
 
 
-def describe_grid(kind, overlap, n_out, draw):
-    twos = [
-        int((starts.diff() == 2).sum())
-        for starts, _ in drawn(kind, overlap, n_out, draw)
-    ]  # between starts
+def describe_digit(kind, overlap, n_out, draw):
+    twos = [int((starts.diff() == 2).sum()) for starts, _ in drawn(kind, overlap, n_out, draw)]  # fmt: skip
     return (
         f"A handwritten three of 25 by 25 pixels under the grid of {kind} {overlap} regions, and what pooling to {n_out} "
         f"by {n_out} makes of it, draw {draw}. Of the {n_out - 1} steps from start to start, {twos[0]} down and {twos[1]} to the right are twos."
@@ -1004,8 +598,8 @@ def describe_grid(kind, overlap, n_out, draw):
 
 
 explore(
-    draw_grid,
-    alt=describe_grid,
+    draw_digit,
+    alt=describe_digit,
     kind=("pseudorandom", "random"),
     overlap=("disjoint", "square", "interval"),
     n_out=(18, 13, 22),
@@ -1013,733 +607,257 @@ explore(
 )
 
 # %% [markdown]
-# Second, the walks of section 6: how far the marks of a draw are from the even scaling $\alpha i$. Grey lines are
-# draws, the coloured band is one standard deviation as (FMP.13) and (FMP.14) say. Pseudorandom walks are sawteeth that
-# never leave $\pm1$. Random ones are bridges: tied at both ends, and wider for larger pictures. In a picture of a
-# given size they wander most for an $\alpha$ between 1.4 and 1.5, where ones and twos are about equally many.
-
-# %% tags=["hide-input"]
-WALKS = {
-    "25 → 18": (25, 18),
-    "35 → 25": (35, 25),
-    "93 → 74": (93, 74),
-    "93 → 62": (93, 62),
-    "93 → 48": (93, 48),
-}
-
-
-def walks(kind, sizes):
-    n_in, n_out = WALKS[sizes]
-    generator = torch.Generator().manual_seed(0)
-    starts, stops = pooling_regions(
-        n_in, n_out, kind=kind, overlap="disjoint", size=(40,), generator=generator
-    )
-    marks = torch.cat((starts, stops[:, -1:]), 1).numpy()
-    i = np.arange(n_out + 1)
-    q, f = (n_in - n_out) / n_out, i * n_in % n_out / n_out
-    variance = (
-        f * (1 - f)
-        if kind == "pseudorandom"
-        else i * (n_out - i) / (n_out - 1) * q * (1 - q)
-    )
-    return i, marks - i * n_in / n_out, np.sqrt(variance)
-
-
-def draw_walks(kind, sizes):
-    i, off, deviation = walks(kind, sizes)
-    fig, ax = plt.subplots()
-    ax.plot(i, off.T, color=figures.COLORS["muted"], lw=0.5, alpha=0.5)
-    ax.fill_between(
-        i, -deviation, deviation, color=figures.COLORS["learned"], alpha=0.35
-    )
-    ax.set(xlabel="mark i", ylabel="mark − αi (pixels)", ylim=(-7, 7))
-    ax.set_title(f"{kind}, {sizes}: up to {abs(off).max():.1f} pixels off")
-    return fig
-
-
-def describe_walks(kind, sizes):
-    _, off, deviation = walks(kind, sizes)
-    return (
-        f"Forty draws of {kind} disjoint regions, {sizes}: how far each mark is from the even scaling. The farthest "
-        f"is {abs(off).max():.1f} pixels off; the standard deviation is at most {deviation.max():.2f} pixels."
-    )
-
-
-explore(
-    draw_walks, alt=describe_walks, kind=("random", "pseudorandom"), sizes=tuple(WALKS)
-)
+# <details><summary>What you see</summary>
+#
+# Pseudorandom draws shift the digit by a pixel here and there. Random ones make it wider on one side and narrower on the other. Squares
+# and intervals thicken the strokes, more so for larger `n_out`.
+#
+# </details>
 
 # %% [markdown]
-# ## 14. Run it
+# ## 8. Sizes down a network
 #
-# **On MNIST, pseudorandom regions with a dozen passes halve the errors of fixed ones; on Fashion-MNIST they save two
-# points. Random regions need longer training.**
+# **Count from the output: six poolings by $\sqrt2$ want a picture of 36×36, twelve by $\sqrt[3]2$ one of 94×94.**
 #
-# First live: the paper's network with three poolings on the 8×8 digits of scikit-learn, in a field of 11×11. One seed
-# and 397 test pictures, a taste of what follows.
-
-# %% tags=["nbval-ignore-output"]
-config = experiment.Training(
-    "digits",
-    filters=8,
-    layers=3,
-    updates=400,
-    train_size=1_400,
-    test_size=397,
-    passes=12,
-)
-for pooling in ("fixed", "pseudorandom", "random"):
-    row = experiment.train(replace(config, pooling=pooling), 0, device)
-    print(
-        f"{pooling:12} one pass {row['test_error']:.1f}%, twelve {row['vote_error']:.1f}%, "
-        f"training pictures {row['train_error']:.1f}%"
-    )
-
-# %% [markdown]
-# Now the paper's comparison, from recorded rows: its network for MNIST, six poolings by $\sqrt2$, on MNIST and on
-# Fashion-MNIST, in all variants. What we can afford on two processor cores is small: 6n filters in the n-th
-# convolution (the paper has 32n), 1,000 training pictures, 1,000 updates of 50 pictures each, that is, 50 epochs.
-# Errors are on the first 2,000 test pictures, in percent, mean ± standard deviation over three seeds. *One pass* is
-# the mean over all passes, each judged alone; *twelve* averages the probabilities of twelve. (Squares without dropout
-# have 32 passes, of which two groups of twelve count; the other arms have twelve.)
+# The paper's networks alternate convolutions of 2×2, each of which costs a pixel, with fractional poolings; a last convolution of
+# 2×2 makes one pixel of four. Sizes are fixed from that end. Before a pooling to $N_\text{out}$ stands the whole number nearest to
+# $\alpha N_\text{out}$, where $\alpha$ is now the ratio that is *asked for*. Read the other way round, that is
 #
-# All arms have the same convolutions. *Fixed* regions have the phase ½, in training too. The arm with ordinary pooling
-# by two has one pooling after every second convolution, so that it ends in one pixel as well.
+# $$ N_\text{in}=\lfloor\alpha N_\text{out}+\tfrac12\rfloor \quad\Rightarrow\quad N_\text{out}=\lfloor N_\text{in}/\alpha+\tfrac12\rfloor \tag{FMP.11} $$
 #
-# Learning rate: one for all arms, 0.02. It was searched on Fashion-MNIST with a seed of its own, 0.01, 0.02 and 0.04
-# for four arms. Those without draws hardly care, those with draws have lower validation errors the larger the rate, at
-# 0.04 by about half a point. But with 0.04 a network with fixed regions diverges on MNIST. So the rate is the largest
-# that works for all, and a little low for the arms with drawn regions:
-
-# %% tags=["hide-input"]
-search = sweep(experiment.SEARCH, "book", device="cpu")
-arms = search.pooling + ", dropout " + search.dropout.map("{:g}".format)
-table = search.assign(arm=arms).pivot(
-    index="arm", columns="learning_rate", values="validation_vote"
-)
-unstable = sweep(experiment.UNSTABLE, "book", device="cpu")
-print(
-    f"MNIST, fixed, rate 0.04: {int((~np.isfinite(unstable.loss)).sum())} of {len(unstable)} runs diverged"
-)
-table.round(1)
-
-# %% [markdown]
-# The comparison:
-
-# %% tags=["hide-input"]
-runs = {
-    data: pd.concat(
-        [sweep(table, "book", device="cpu") for table in experiment.TABLES[data]]
-    )
-    for data in ("MNIST", "Fashion-MNIST")
-}
-ARMS = {"2×2 with stride two": ("max", "square")} | {
-    f"{pooling}, {overlap}": (pooling, overlap)
-    for pooling in ("fixed", "pseudorandom", "random")
-    for overlap in RULES
-}
-
-
-def mean_and_spread(values, metric):
-    """Mean ± standard deviation over seeds: errors with one digit, losses (in nats) with two."""
-    digits = 2 if metric.endswith("nats") else 1
-    return f"{values.mean() + 1e-9:.{digits}f} ± {values.std():.{digits}f}"
-
-
-def compare(metrics, dropout=0.0, arms=ARMS):
-    """One row an arm: metrics on both data sets."""
-    table = {}
-    for data, rows in runs.items():
-        rows = (
-            rows[rows.dropout == dropout].set_index(["pooling", "overlap"]).sort_index()
-        )
-        for metric, label in metrics.items():
-            table[data, label] = {
-                name: mean_and_spread(rows.loc[arm, metric], metric)
-                for name, arm in arms.items()
-            }
-    return pd.DataFrame(table)
-
-
-work = runs["MNIST"].groupby("pooling").multiplications.first()
-print(f"multiplications, halving over the others: {work['max'] / work['random']:.2f}")
-compare({"test_error": "one pass", "vote_error": "twelve"})
-
-# %% [markdown]
-# Two things stand out. Drawing regions is worth a lot: with twelve passes pseudorandom squares have half the errors of
-# the same network with fixed regions on MNIST, and two points less on Fashion-MNIST. And overlapping regions beat
-# disjoint ones. But *random* regions, which the paper finds best where nothing else regularises, are behind
-# pseudorandom ones on both data sets. Section 15 comes back to this.
+# because $|N_\text{in}-\alpha N_\text{out}|\le\frac12$ leaves $N_\text{in}/\alpha$ less than $\frac12$ away from $N_\text{out}$. So a layer
+# that is given a ratio must *round*. (PyTorch's `output_ratio` rounds down: 35 by $\sqrt2$ becomes 24, not 25.) With the side
+# $s_l$ after pooling $l$, and one pixel for the convolution before it, walk back from $s_L=2$:
 #
-# What the table does not equalise: the arm that halves needs 1.6 times the multiplications of a pass of the others,
-# which are asked twelve times. And an ensemble of networks, or a classical augmentation with averaging in testing,
-# would be fair rivals; they were not run.
+# $$ s_{l-1} = \max\bigl(\lfloor\alpha\,s_l+\tfrac12\rfloor,\;s_l+1\bigr)+1 \tag{FMP.12} $$
+#
+# The maximum matters for ratios near one, where rounding could give $s_l$ itself.
+
 
 # %%
-scoreboard_table(experiment.scoreboard())
+def sides(layers, alpha):
+    """Sides of the picture before the first convolution and after each pooling, (FMP.12)."""
+    found = [2]
+    for _ in range(layers):
+        found.insert(0, max(math.floor(alpha * found[0] + 0.5), found[0] + 1) + 1)
+    return found
+
+
+ROOT, CUBE = 2 ** (1 / 2), 2 ** (1 / 3)
+print(sides(6, ROOT), sides(12, CUBE))
+backwards = sides(6, ROOT) + sides(12, CUBE) + sides(5, 1.1)
+forwards, back = [], []
+for alpha, layers, field in ((ROOT, 6, 36), (CUBE, 12, 94), (1.1, 5, 12)):
+    x = torch.zeros(1, 1, field, field)
+    forwards.append(field)
+    for _ in range(layers):
+        pool = FractionalMaxPool2d(output_ratio=1 / alpha)
+        x = pool(F.conv2d(x, torch.ones(1, 1, 2, 2)))
+        forwards.append(x.shape[-1])
+    ins = [math.floor(alpha * n_out + 0.5) for n_out in range(10, 400)]
+    back += [math.floor(n_in / alpha + 0.5) for n_in in ins]
+check("FMP.12", backwards, forwards, "walked back = three networks run forwards")
+check("FMP.11", back, 3 * list(range(10, 400)), "from N_in back to N_out")
 
 # %% [markdown]
-# (*Below 0* and *above 0* are signs that the paper's findings would give these differences; it has them from larger
-# networks and partly from other data sets. 0.32% is its result with random overlapping regions on all of MNIST: 36×36,
-# 32n filters, twelve passes, no augmentation. Its best numbers on natural images, 3.47% on CIFAR-10 with 100 passes
-# and 26.39% on CIFAR-100 with twelve, belong to networks of 94×94 with twice as many layers and up to 27 times our
-# filters in each; they are not run here. `experiment.PAPER` has such configurations, for a GPU, and
-# `workedpapers.tasks.cifar` reads CIFAR-10.)
+# **Change it.** In the cell above, write `print(sides(5, ROOT), sides(12, CUBE))` for `print(sides(6, ROOT), sides(12, CUBE))`.
 #
-# ## 15. Questions the reviews left open
+# <details><summary>What happens</summary>
 #
-# **Fresh regions act like an augmentation that the network draws for itself, and it takes an average over passes to
-# collect the gain. How much randomness is best depends on what else there is, and on how long you train.**
+# ```text
+# [25, 17, 11, 7, 4, 2] [94, 74, 58, 45, 35, 27, 21, 16, 12, 9, 6, 4, 2]
+# ```
 #
-# ### Why do overlapping regions win?
+# A picture of 25×25 would do for five poolings: one layer more costs 11 pixels a side. MNIST's 28×28 go into the middle of 36×36 zeros.
 #
-# The paper reports that overlapping regions win and gives no reason. One suspicion: they are less sensitive to where
-# exactly a picture lies. Move each test picture by one pixel to the right (its last column is lost), keep the regions
-# of the draw, and count the predictions of one pass that change. Beside it, the loss of one pass over training
-# pictures:
+# </details>
 
-# %% tags=["hide-input"]
-compare(
-    {"flips": "flips (%)", "train_nats": "training loss", "vote_error": "error, twelve"}
-)
-
-# %% [markdown]
-# It goes the right way: from disjoint regions over squares to intervals fewer predictions flip, in the mean over seeds
-# of all arms but one. But that cannot be all. With *random* regions overlap matters most: from disjoint regions to
-# intervals the error falls by 2.3 points on MNIST and 3.4 on Fashion-MNIST, against 0.9 and 1.6 with pseudorandom and
-# 0.7 and 1.4 with fixed ones. And where regions are drawn, disjoint ones have the highest training loss. So look at
-# what a draw does. A disjoint region has one, two or four pixels, as chance will have it, and the maximum of four is
-# larger than that of one: the draw adds noise to every number that comes out. A square has four pixels in every draw.
-# The cell pools 100 pictures, each with 64 draws, and prints how much the results vary over draws, in units of how
-# much they vary over pictures:
-
-# %% tags=["hide-input"]
-digits = torch.from_numpy(load_digits().images[:100]).float()[:, None] / 16
-generator = torch.Generator().manual_seed(0)
-pictures = {
-    "digits": F.interpolate(digits, (25, 25), mode="bicubic").clamp(0, 1)[:, 0],
-    "dense noise": torch.rand(100, 25, 25, generator=generator),
-    "sparse dots": (torch.rand(100, 25, 25, generator=generator) < 0.05).float(),
-}
-table = {}
-for name, stack in pictures.items():
-    for kind in ("pseudorandom", "random"):
-        for overlap in RULES:
-            rows, columns = (
-                pooling_regions(
-                    25,
-                    18,
-                    kind=kind,
-                    overlap=overlap,
-                    size=(64, 1),
-                    generator=generator,
-                )
-                for _ in range(2)
-            )
-            pooled = fractional_max_pool2d(stack.expand(64, -1, -1, -1), rows, columns)
-            ratio = pooled.var(0).mean() / pooled.mean(0).var(0).mean()
-            table.setdefault((name, kind), {})[overlap] = f"{float(ratio):.2g}"
-pd.DataFrame(table)
-
-# %% [markdown]
-# For smooth strokes the three are alike. For dense noise and for sparse dots the ratio is about half as large for
-# overlapping regions. Whether feature maps are like these, and whether it is this noise that costs accuracy, we have
-# not tested. Nor is the number of pixels the whole story: intervals have four, six or nine. The answer that we can
-# support: overlapping regions are a little steadier when a picture moves, and quieter when regions are drawn.
-#
-# ### Random or pseudorandom, and what does dropout do to it?
-#
-# Summaries of the paper say that random pooling may underfit when it is combined with dropout, and the author's later
-# scripts use pseudorandom regions with strong dropout. Here is dropout of 0.25 before the last layer (of single
-# activations, rising linearly with depth), on both data sets:
-
-# %% tags=["hide-input"]
-SQUARES = {name: arm for name, arm in ARMS.items() if arm[1] == "square"}
-pd.concat(
-    {
-        f"dropout {dropout:g}": compare(
-            {"train_nats": "training loss", "vote_error": "error, twelve"},
-            dropout,
-            SQUARES,
-        )
-        for dropout in (0.0, 0.25)
-    }
-)
-
-# %% [markdown]
-# On Fashion-MNIST dropout costs every arm, and those with drawn regions most. On MNIST it helps the networks without
-# draws, and there pseudorandom regions stay ahead of fixed ones with it, random ones do not. More of it, on
-# Fashion-MNIST:
-
-# %% mystnb={"image": {"alt": "Two panels for fixed, pseudorandom and random squares on Fashion-MNIST, one line for each dropout 0, 0.25 and 0.5. Left, the training loss of one pass rises from fixed to random and with dropout, from 0 to about 1.1 nats. Right, the test error with twelve passes: without dropout it is lowest for pseudorandom regions, 17.5 percent; with dropout it rises from fixed to random, to about 38 percent with large spread."}} tags=["hide-input"]
-squares = pd.concat(
-    [runs["Fashion-MNIST"], sweep(experiment.HEAVY, "book", device="cpu")]
-)
-kinds = ["fixed", "pseudorandom", "random"]
-squares = squares[(squares.overlap == "square") & squares.pooling.isin(kinds)]
-fig, (left, right) = figures.panels(2)
-for dropout, role in ((0.0, "learned"), (0.25, "baseline"), (0.5, "wrong")):
-    rows = squares[squares.dropout == dropout]
-    for panel, metric in ((left, "train_nats"), (right, "vote_error")):
-        values = rows.groupby("pooling")[metric].agg(["mean", "std"]).loc[kinds]
-        panel.errorbar(
-            kinds,
-            values["mean"],
-            values["std"],
-            fmt="o-",
-            capsize=3,
-            color=figures.COLORS[role],
-            label=f"{dropout:g}",
-        )
-for panel, label in (
-    (left, "training loss of a pass (nats)"),
-    (right, "error, twelve passes (%)"),
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Side of the picture after each pooling on a log scale: halving falls from 28 to 3 in three steps, six poolings by the square root of two go from 36 to 2, twelve by the cube root from 94 to 2."}} tags=["hide-input"]
+# @title Three ways down
+fig, ax = plt.subplots()
+for name, heights, color in (
+    ("halving", [28, 14, 7, 3], FIXED),
+    ("by √2", sides(6, ROOT), DRAWN),
+    ("by ∛2", sides(12, CUBE), DATA),
 ):
-    panel.set_xticks(range(3), kinds, rotation=15)
-    panel.set(ylabel=label, ylim=(0, None))
-right.legend(title="dropout", loc="lower right")
-fig.suptitle("Fashion-MNIST: random regions and dropout both raise the training loss")
+    ax.plot(heights, "o-", color=color, label=name)
+ax.set(xlabel="poolings", ylabel="side (pixels)", yscale="log", xticks=range(0, 13, 2))
+ax.set_yticks([2, 5, 10, 20, 50, 90], ["2", "5", "10", "20", "50", "90"])
+ax.minorticks_off()
+ax.set_title("Smaller steps leave room for more layers")
+ax.legend()
 plt.show()
 
 # %% [markdown]
-# The left panel is the loss of one pass, dropout off, regions drawn: part of it is the noise of that pass. The order
-# is what one would guess: more noise, more loss. (Bits, section 4, are not the measure of it: intervals and a draw per
-# channel draw more bits than squares with a draw per image, and their loss is lower or hardly differs.) So at this
-# size random regions together with dropout are too much on both data sets; the seeds scatter widely.
+# ## 9. It works
 #
-# If random regions are only slower to learn, four times as many updates should bring them closer. On MNIST, squares
-# without dropout:
+# **Drawing pays off once you average.**
+#
+# The paper's network with three poolings by $\sqrt2$, from 11×11 pixels down to one, on scikit-learn's 8×8 digits, of which it sees 500.
+# The arms: your layer, and the same network with *fixed* regions (phase ½, nothing drawn). You do not switch anything in testing: your
+# layer goes on drawing, so each pass over the test images gives other answers.
 
-# %% tags=["hide-input"]
-long = sweep(experiment.LONG, "book", device="cpu")
-short = runs["MNIST"][
-    (runs["MNIST"].overlap == "square") & (runs["MNIST"].dropout == 0)
-]
-table = {}
-for updates, rows in ((1000, short[short.pooling != "max"]), (4000, long)):
-    for metric, label in (
-        ("train_error", "training"),
-        ("test_error", "one pass"),
-        ("vote_error", "twelve"),
-    ):
-        table[f"{updates} updates", label] = rows.groupby("pooling")[metric].apply(
-            mean_and_spread, metric
-        )
-pd.DataFrame(table)
 
-# %% [markdown]
-# They overtake. After 4,000 updates random regions have the lower error with twelve passes, for each of the three
-# seeds, by 0.4 points in the mean. A single pass is still worse, and so is the training error of one pass. That is one
-# data set and 2,000 test pictures, so take it as a sign, not a law: the paper's order, random before pseudorandom
-# without dropout, shows up here with longer training. Fixed regions gain nothing: they had learned their thousand
-# pictures before. Another possible reason for the order at 1,000 updates is the learning rate, which is a little low
-# for networks with drawn regions (section 14).
-#
-# ### Is it the random regions, or the many layers?
-#
-# Two changes come together in the paper: α is small, so there are more layers, and regions are drawn. Fixed regions
-# separate them: the same network, nothing drawn.
-
-# %% tags=["hide-input"]
-metrics = ("train_error", "test_error", "vote_error", "fixed_error")
-labels = ("training", "one pass", "twelve", "one, fixed")
-compare(dict(zip(metrics, labels, strict=True)), arms=SQUARES)
-
-# %% [markdown]
-# Six small fixed steps are no better than three halvings with the same convolutions, within what seeds differ. What
-# helps is the drawing. On MNIST already one pass over fixed regions is better for a network that was *trained* with
-# draws (the last column, `deterministic_eval=True`); on Fashion-MNIST it takes several passes. And without draws every
-# training picture is answered right, while a pass with drawn regions still errs on some of them, after the same 50
-# epochs: the regions act like an augmentation, which is what the distortions of section 6 suggest.
-#
-# If you can afford one pass only, take fixed regions.
-#
-# ### How many passes?
-#
-# (FMP.22) says that the expected squared error falls as $a+b/n$. The error rate need not. The dotted lines fit $a+b/n$
-# to it.
-
-# %% mystnb={"image": {"alt": "Error against the number of passes, 1 to 32, for pseudorandom and random squares, on MNIST and on Fashion-MNIST, with bands of one standard deviation over three seeds. All four curves fall steeply at first and flatten from eight passes on: from 7.4 to 4.0 and from 12.1 to 4.7 percent on MNIST, from 20.6 to 17.2 and from 25.2 to 19.7 percent on Fashion-MNIST. Dotted lines of the form a plus b over n lie close to all of them."}} tags=["hide-input"]
-fig, panels = figures.panels(2)
-for panel, (data, rows) in zip(panels, runs.items(), strict=True):
-    for kind, role in (("pseudorandom", "learned"), ("random", "wrong")):
-        chosen = rows[
-            (rows.pooling == kind) & (rows.overlap == "square") & (rows.dropout == 0)
+# %%
+def network(pool, filters=6):
+    layers, channels = [nn.ZeroPad2d((1, 2, 1, 2))], 1  # 8×8 → 11×11
+    for n, n_out in enumerate(sides(3, ROOT)[1:], 1):
+        layers += [
+            nn.Conv2d(channels, filters * n, 2),
+            nn.LeakyReLU(1 / 3),
+            pool(n_out),
         ]
-        n = np.array(chosen.curve_passes.iloc[0])
-        curves = np.array(chosen.curve_error.to_list())
-        figures.curve_with_band(panel, n, curves, kind, figures.COLORS[role])
-        slope, limit = np.polyfit(1 / n, curves.mean(0), 1)
-        panel.plot(n, limit + slope / n, "k:", lw=1)
-    panel.set_xscale("log", base=2)
-    panel.set(title=data, xlabel="passes n", ylabel="error (%)", ylim=(0, None))
-    panel.legend()
-fig.suptitle(
-    "The second pass brings about half of the gain of 32, twelve about nine tenths"
-)
+        channels = filters * n
+    head = [nn.Conv2d(channels, 40, 2), nn.LeakyReLU(1 / 3), nn.Flatten()]
+    return nn.Sequential(*layers, *head, nn.Linear(40, 10)).to(device)
+
+
+def train(model, updates=800):
+    data = Split.load("digits", "train", device).cut(slice(500))
+    batches = data.batches(50, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.04, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0, updates)
+    for _ in progress(range(updates)):
+        images, labels = next(batches)
+        optimizer.zero_grad()
+        F.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        schedule.step()
+    return model.eval()
+
+
+# %% mystnb={"image": {"alt": "Test error on small digits against the number of passes whose probabilities are averaged: with fixed regions a flat line at 15 percent, with drawn regions a curve that starts near it and falls to 8."}} tags=["nbval-ignore-output"]
+test = Split.load("digits", "test", device)
+pools = {
+    "fixed": lambda n_out: experiment.Fixed(n_out, "square"),
+    "drawn": MyFractionalMaxPool2d,
+}
+errors = {}
+for (name, pool), color in zip(pools.items(), (FIXED, DRAWN), strict=True):
+    torch.manual_seed(0)
+    model = train(network(pool))
+    with torch.no_grad():
+        passes = torch.stack([model(test.images).softmax(-1) for _ in range(16)])
+    means = passes.cumsum(0) / torch.arange(1, 17, device=device).view(-1, 1, 1)
+    errors[name] = 100 * (means.argmax(-1) != test.labels).float().mean(1).cpu()
+    plt.plot(range(1, 17), errors[name], "o-", label=name, color=color)
+print("sixteen passes err less:", bool(errors["drawn"][-1] < errors["fixed"][-1]))
+plt.gca().set(xlabel="passes averaged", ylabel="test error (%)", ylim=(0, None))
+plt.title("Drawn regions win, once you average")
+plt.legend()
 plt.show()
 
-# %% tags=["hide-input"]
-table = {}
-for data, rows in runs.items():
-    for kind in ("pseudorandom", "random"):
-        chosen = rows[
-            (rows.pooling == kind) & (rows.overlap == "square") & (rows.dropout == 0)
-        ]
-        n = np.array(chosen.curve_passes.iloc[0])
-        brier, error = (
-            np.array(chosen[f"curve_{name}"].to_list()).mean(0)
-            for name in ("brier", "error")
-        )
-        limit = 2 * brier[1] - brier[0]  # a of a + b/n, from one pass and two
-        predicted = limit + (brier[0] - limit) / n
-        share = (error[0] - error) / (error[0] - error[-1])
-        table[f"{data}, {kind}"] = {
-            "Brier score, one pass": f"{brier[0]:.3f}",
-            "32 passes, from one and two": f"{predicted[-1]:.3f}",
-            "32 passes, measured": f"{brier[-1]:.3f}",
-            "share of the gain in error after 2": f"{share[1]:.0%}",
-            "after 4": f"{share[2]:.0%}",
-            "after 12": f"{share[4]:.0%}",
-        }
-pd.DataFrame(table)
+# %% [markdown]
+# One pass over drawn regions is about as good as the network with fixed ones; the mean of sixteen has about half of the errors. One seed and
+# 397 pictures, a taste of what follows. Why is a mean of passes better than the passes?
 
 # %% [markdown]
-# For Brier's score this must hold, and the cell shows that it does. The error follows about the same course. The
-# author's log of a network for a plankton competition agrees: 21.2% with one pass, 19.8% with four, 19.6% with ten and
-# with 24.
+# ## 10. Averaging
 #
-# ### One draw for whom?
+# **The mean of $n$ passes never has a larger loss than they have on average, and the squared error falls exactly as $a+b/n$.**
 #
-# TensorFlow draws for a batch, the author for an image, PyTorch for a channel. With a draw per channel the next
-# convolution adds up pixels that belong to different places (FMP.20), so one would expect it to hurt. Fashion-MNIST,
-# squares, no dropout; the last column is one pass with fixed regions:
-
-# %% tags=["hide-input"]
-draws = pd.concat(
-    [sweep(experiment.DRAWS, "book", device="cpu"), runs["Fashion-MNIST"]]
-)
-draws = draws[
-    (draws.overlap == "square")
-    & (draws.dropout == 0)
-    & draws.pooling.isin(["pseudorandom", "random"])
-]
-pairs = draws.pivot(index=["pooling", "seed"], columns="draw", values="vote_error")
-for draw in ("batch", "channel"):
-    print(
-        f"twelve passes: a draw per image better than per {draw} in {int((pairs.image < pairs[draw]).sum())} of 6"
-    )
-losses = draws.pivot(index=["pooling", "seed"], columns="draw", values="train_nats")
-print(
-    f"training loss: lowest with a draw per channel in {int((losses.idxmin(axis=1) == 'channel').sum())} of 6"
-)
-grouped = draws.groupby(["pooling", "draw"])
-metrics = ("train_nats", "test_error", "vote_error", "fixed_error")
-labels = ("training loss", "one pass", "twelve", "one, fixed")
-pd.DataFrame(
-    {
-        label: grouped[metric].apply(mean_and_spread, metric)
-        for metric, label in zip(metrics, labels, strict=True)
-    }
-)
-
-# %% [markdown]
-# The author's way is the best of the three: with twelve passes it beats a draw per batch in all six pairs of runs, by
-# 0.6 and 1.3 points in the mean, and a draw per channel in five of six, by 0.6 and 1.0. A draw per channel has the
-# *lowest* loss in training, for all six, and pays for it in testing. One possible reason, not tested: its channels are
-# as many draws, whose noise averages out in the sums of the next convolution. Networks trained so expect that noise,
-# and do worst when the regions are fixed.
+# Each pass draws one network of the ensemble and gives a vector of class probabilities $p$. Let $\bar p_n$ be the mean of $n$ passes
+# and $e$ the one-hot label. Squared error (*Brier's score*) and logarithm are both convex in $p$, so by Jensen's inequality
 #
-# ### And in a modern network?
+# $$ \lVert\bar p_n-e\rVert^2\le\frac1n\sum_k\lVert p_k-e\rVert^2,\qquad -\log\bar p_{n,\text{label}}\le-\frac1n\sum_k\log p_{k,\text{label}} \tag{FMP.13} $$
 #
-# The paper predates batch normalisation and residual connections, and a reviewer asked about GoogLeNet. Here is a
-# small network of its kind: blocks of four branches with batch normalisation, on Fashion-MNIST, 3,000 training
-# pictures, 1,000 updates. Pooling by two between three blocks, from 28 to 7 pixels, is replaced by four poolings by
-# $\sqrt2$ between five blocks. Since more blocks are more work, widths are chosen so that all arms need the same
-# number of multiplications, within seven percent. Fixed regions tell what the depth does from what the drawing does.
-# Learning rate 0.1: best of 0.02, 0.05 and 0.1 for both arms that were searched (halving, and random squares), and the
-# largest tried.
-
-# %% tags=["hide-input"]
-inception = sweep(experiment.INCEPTION, "book", device="cpu")
-inception["arm"] = inception.pooling.map(
-    {
-        "max": "2×2 with stride two",
-        "fixed": "fixed, square",
-        "pseudorandom": "pseudorandom, square",
-    }
-) + inception.layers.map(", {} blocks".format)
-by_seed = inception.pivot(index="seed", columns="pooling", values="vote_error")
-print(
-    "drawn less fixed, by seed:",
-    (by_seed.pseudorandom - by_seed.fixed).round(1).tolist(),
-)
-grouped = inception.groupby("arm", sort=False)
-table = pd.DataFrame(
-    {
-        label: grouped[metric].apply(mean_and_spread, metric)
-        for metric, label in (
-            ("train_error", "training"),
-            ("test_error", "one pass"),
-            ("vote_error", "twelve"),
-            ("flips", "flips"),
-        )
-    }
-)
-table.assign(multiplications=grouped.multiplications.first().map("{:,}".format))
-
-# %% [markdown]
-# At equal work a pass the three differ by no more than their seeds do. Twelve passes of the network with drawn regions
-# are better than the one with fixed regions for each seed, by 0.1 to 1.3 points, and cost twelve times as much. What
-# is left of the large gain is steadiness: half as many predictions flip when the picture moves. Batch normalisation,
-# three times as many pictures and the better network came together here; which of them took the gain we did not
-# separate.
-
-# %% [markdown]
-# ## 16. Errata and conventions
+# How much better? Passes are independent, with mean $\mathrm E\,p$ and covariance $\Sigma$. Split
+# $\bar p_n-e=(\bar p_n-\mathrm E\,p)+(\mathrm E\,p-e)$. The cross term has mean zero, and $\bar p_n$ has the covariance $\Sigma/n$:
 #
-# **Where paper, review and popular code print or do something else, shown by counter-example.**
+# $$ \mathrm E\,\lVert\bar p_n-e\rVert^2=\lVert\mathrm E\,p-e\rVert^2+\frac{\operatorname{tr}\Sigma}n \tag{FMP.14} $$
 #
-# *The end point.* The paper lets both sequences run from 1 to $N_\text{in}$, and its disjoint regions are
-# $[a_{i-1},\,a_i-1]$. Then the last region ends at $N_\text{in}-1$ and the last row and column of the picture are
-# never seen:
-#
-# $$ a_{N_\text{out}} = N_\text{in} \;\text{ (disjoint)} \tag{FMP.E1} $$
-#
-# The right end is $N_\text{in}+1$ for disjoint regions, which is also what the paper's own examples do (18 steps that
-# add up to 25, from 1), and what TensorFlow's source says; for intervals it is $N_\text{in}$.
-#
-# *A review's formulas.* In the paper $P_{ij}$ is the set of pixels of output $(i,j)$, with marks $a$ for the rows and
-# $b$ for the columns, counted from one. A public review of the paper has lost some signs. The $-1$ of the disjoint
-# regions has slipped into the subscript, which leaves one pixel for each region:
-#
-# $$ P_{ij} = [a_{i-1},\,a_{i-1}]\times[b_{j-1},\,b_{j-1}] \tag{FMP.E2} $$
-#
-# The overlapping ones have a stray 1 after $b_j$. Read as $b_j-1$, rows overlap and columns do not, and the last
-# column of the picture is never read:
-#
-# $$ P_{ij} = [a_{i-1},\,a_i]\times[b_{j-1},\,b_j-1] \tag{FMP.E3} $$
-#
-# And the pseudorandom sequence, $\lceil\alpha\,|\,(i+u)\rceil$, has a bar where the product was.
-#
-# It also makes $P_{ij}$ a subset of $\{1,\dots,N_\text{in}\}$, which should be squared: regions hold *pairs* of
-# indices.
-#
-# *Some $u$.* The paper allows some $u\in(0,1)$ and starts at $a_0=1$. For $u>1/\alpha$ the formula gives $a_0=2$; put
-# in the 1 by force, and a step can be three (for $\alpha>1.5$):
-#
-# $$ a_0=1,\quad a_i=\lceil\alpha(i+u)\rceil,\quad u\in(0,1) \quad\Rightarrow\quad a_{i+1}-a_i\le2 \tag{FMP.E4} $$
-#
-# TensorFlow's source forces both ends and draws $u$ from $(0,\min(3/\alpha-1,\,1))$ for $\alpha<2$: then
-# $\alpha(1+u)\le3$, and the first step is at most two. But some words are not of the form (FMP.5), with any phase:
-#
-# $$ \#\{\text{words of TensorFlow's rule}\} = \frac{S}{\gcd(S,D)} \tag{FMP.E5} $$
-
+# Two passes have half of all that averaging can gain, four three quarters, twelve eleven twelfths. Take four equally likely networks, and
+# go through all sequences of up to three passes:
 
 # %%
-def lengths(marks):
-    return [b - a for a, b in pairwise(marks)]
-
-
-alpha, u = Fraction(25, 18), Fraction(1, 3)
-a = [math.ceil(alpha * (i + u)) for i in range(18)]  # counted from one
-seen = {k for first, last in pairwise([*a, 25]) for k in range(first, last)}
-refute("FMP.E1", len(seen), 25, "disjoint regions that end with N_in miss a pixel")
-
-x = torch.randn(25, 25, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-starts, stops = pooling_regions(25, 18, overlap="disjoint", phase=0.4)
-right = fractional_max_pool2d(x, (starts, stops), (starts, stops))
-refute("FMP.E2", x[starts][:, starts], right, "one pixel a region is no pooling")
-
-starts, stops = pooling_regions(25, 18, overlap="interval", phase=0.4)
-columns_read = {
-    k
-    for a, b in zip(starts.tolist(), (stops - 1).tolist(), strict=True)
-    for k in range(a, b)
-}
-refute("FMP.E3", len(columns_read), 25, "the last column is in no region")
-
-steep, late = Fraction(1732, 1000), Fraction(8, 10)
-forced = [1, *(math.ceil(steep * (i + late)) for i in range(1, 10))]
-refute("FMP.E4", max(lengths(forced)), 2, "u = 0.8, α = 1.732: the first step is three")
-
-
-def tensorflows_marks(n_in, n_out, u):
-    """Our reading of the rule in TensorFlow's source, counted from zero."""
-    inner = [math.ceil(Fraction(n_in, n_out) * (i + u)) - 1 for i in range(1, n_out)]
-    return [0, *inner, n_in]
-
-
-top = min(3 / alpha - 1, 1)
-found = {
-    tuple(lengths(tensorflows_marks(25, 18, top * Fraction(k, 2000))))
-    for k in range(1, 2000)
-}
-of_a_phase = {
-    tuple(lengths(marks_of(18, 25, Fraction(2 * k + 1, 36)))) for k in range(18)
-}
-refute("FMP.E5", len(found), 18, "TensorFlow's rule has more words")
-print(
-    f"{len(found)} words, {len(found & of_a_phase)} of a phase; steps {sorted(set().union(*found))}"
-)
+p = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.6, 0.3, 0.1]])
+p, e = p.double(), torch.tensor([1.0, 0, 0]).double()
+limit, trace = (p.mean(0) - e).square().sum(), torch.cov(p.T, correction=0).trace()
+gain, spread, nats, measured = [], [], [], []
+for n in (1, 2, 3):
+    passes = torch.stack([p[list(ks)] for ks in product(range(4), repeat=n)])
+    mean = passes.mean(1)
+    score, scores = (mean - e).square().sum(1), (passes - e).square().sum(2)
+    gain.append(scores.mean(1) - score)
+    spread.append((passes - mean[:, None]).square().sum(2).mean(1))
+    nats.append(mean[:, 0].log() - passes[..., 0].log().mean(1))
+    measured.append(score.mean())
+law = torch.stack([limit + trace / n for n in (1, 2, 3)])
+check("FMP.13", torch.cat(gain), torch.cat(spread), "the gain is the spread, so ≥ 0")
+check("FMP.13", bool((torch.cat(nats) > -1e-12).all()), True, "no sequence loses nats")
+check("FMP.14", torch.stack(measured), law, "over all sequences: a + b/n")
 
 # %% [markdown]
-# *PyTorch.* Its `output_ratio` rounds down where (FMP.17) rounds to the nearest, its uniform $u$ favours some patterns
-# (FMP.12), and its regions stay random in `eval()`, which is right for averaging and surprising otherwise:
-#
-# $$ N_\text{out} = \lfloor N_\text{in}/\alpha\rfloor \tag{FMP.E6} $$
-#
-# $$ u\sim\mathcal U(0,1) \;\Rightarrow\; \text{all patterns are equally likely} \tag{FMP.E7} $$
-#
-# $$ \text{eval}() \;\Rightarrow\; y \text{ is a function of } x \tag{FMP.E8} $$
-#
-# *Counts.* One might expect $N_\text{out}$ pseudorandom patterns. That holds for disjoint regions of coprime sizes.
-# Squares have one step less and another slope; the layer that people run, from 35 to 25, has eight:
-#
-# $$ \#\text{pseudorandom squares} = N_\text{out} \tag{FMP.E9} $$
-#
-# *Ties.* Reducing along the columns first finds the same values, and on ties other winners, so other gradients than
-# PyTorch's, which takes the first of equals. One might expect
-#
-# $$ \operatorname{argmax}_{kl}x_{kl} = \Bigl(\operatorname{argmax}_k x_{kl^*},\;l^*\Bigr),\qquad l^*=\operatorname{argmax}_l\max_kx_{kl} \tag{FMP.E10} $$
+# Recorded networks obey. Below, Brier's score of trained networks with 1 to 32 passes; the dotted line is computed from one and two passes
+# alone:
 
-# %%
-torchs = nn.FractionalMaxPool2d(2, output_ratio=2**-0.5)(torch.zeros(1, 1, 35, 35))
-refute("FMP.E6", torchs.shape[-1], 25, "torch pools 35 by √2 to 24")
-
-alpha = Fraction(23, 17)  # torch's squares from 25 to 18
-grid = [Fraction(2 * k + 1, 4_000) for k in range(2_000)]
-theta = [alpha * u - math.floor(alpha * u) for u in grid]
-share = pd.Series([tuple(marks_of(17, 23, p)) for p in theta]).value_counts(
-    normalize=True
-)
-refute(
-    "FMP.E7",
-    share.to_numpy(),
-    np.full(17, 1 / 17),
-    "with a uniform u, patterns differ in frequency",
-)
-print(
-    f"the most frequent is {share.max() / share.min():.1f} times as frequent as the rarest"
-)
-
-torch.manual_seed(0)
-layer = nn.FractionalMaxPool2d(2, 18).eval()
-refute(
-    "FMP.E8",
-    layer(x[None, None]),
-    layer(x[None, None]),
-    "torch's layer in evaluation, twice",
-)
-fixed = FractionalMaxPool2d(18, deterministic_eval=True).eval()
-print(
-    "ours with deterministic_eval repeats itself:",
-    torch.equal(fixed(x[None]), fixed(x[None])),
-)
-
-drawn = pooling_regions(
-    35, 25, size=(4000,), generator=torch.Generator().manual_seed(0)
-)[0]
-refute("FMP.E9", len(drawn.unique(dim=0)), 25, "4,000 draws of squares from 35 to 25")
-
-square = torch.tensor([[0.0, 1], [1, 0]])
-column = int(square.amax(0).argmax())
-wrong = 2 * int(square[:, column].argmax()) + column
-refute(
-    "FMP.E10",
-    wrong,
-    int(square.flatten().argmax()),
-    "columns first finds another pixel",
-)
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO-ALT"}} tags=["hide-input"]
+# @title The law of passes, on recorded networks
+fig, axes = figures.panels(2)
+for ax, (name, data) in zip(axes, experiment.DATA_SETS.items(), strict=True):
+    rows = experiment.regions(data)
+    for kind, color in (("pseudorandom", DRAWN), ("random", ODD)):
+        arm = rows[(rows.pooling == kind) & (rows.overlap == "square")]
+        n = np.array(arm.curve_passes.iloc[0])
+        curves = np.array(arm.curve_brier.to_list())
+        figures.every_run(ax, [(n, curve) for curve in curves], kind, color)
+        one, two = curves.mean(0)[:2]
+        ax.plot(n, 2 * two - one + 2 * (one - two) / n, ":", color=MUTED)
+    ax.set(xscale="log", xlabel="passes n", title=name, ylim=(0, None))
+    ax.set_xticks([1, 2, 4, 8, 16, 32], ["1", "2", "4", "8", "16", "32"])
+    ax.minorticks_off()
+axes[0].set_ylabel("Brier's score")
+axes[0].legend()
+fig.suptitle("One and two passes tell what 32 will give")
+plt.show()
 
 # %% [markdown]
-# *Random or pseudorandom?* Summaries say that random regions are best. The paper's small experiments without dropout
-# say so; the author's scripts for the record networks use pseudorandom ones, with dropout (the scripts that we know of
-# are later than the paper). That is no contradiction, and section 15 tests both.
-#
-# *Who has what.* `torch.nn.FractionalMaxPool2d`: pseudorandom squares of any size, a draw per channel. TensorFlow:
-# random or pseudorandom, disjoint, or intervals of which the last is clipped, a draw per batch. The author's code:
-# random or pseudorandom, disjoint or squares, a draw per image. The layer of this chapter has both kinds, three
-# overlaps and three ways to share a draw, in any combination; not TensorFlow's own words and clipped interval, nor
-# PyTorch's squares of other sizes. It differentiates backwards as often as you like, but not under `torch.func`.
+# The *error rate* has no such law, and averaging may even raise it
+# ([section 7 of the theory](fractional_max_pooling_theory.ipynb)).
 
 # %% [markdown]
-# ## 17. Cost
+# ## 11. The paper's numbers
 #
-# **About seven tenths of the time of PyTorch's own layer for squares, and an eighth of the memory that is kept.**
-#
-# One process, one thread, forward and backward, drawing included, each rival in turn with
-# `torch.nn.FractionalMaxPool2d`. PyTorch's layer draws for each channel; ours is shown for a draw per batch, image and
-# channel. Disjoint regions and intervals have no rival. The last row is ordinary pooling by two, whose output is half
-# as large.
+# TODO-HEADLINE
 
-# %% tags=["hide-input"]
-cost = sweep(experiment.COST, "book", device="cpu")
-names = {
-    "square_batch": "squares, a draw per batch",
-    "square_image": "squares, a draw per image",
-    "square_channel": "squares, a draw per channel",
-    "disjoint_batch": "disjoint",
-    "interval_batch": "intervals",
-    "halving": "torch's max-pooling by two",
-}
-shapes = [
-    f"{row.batch_size}×{row.channels}, {row.n_in} → {row.n_out}"
-    for row in cost.itertuples()
-]
-table = pd.DataFrame(
-    {
-        shape: cost.iloc[k][[f"{name}_ratio" for name in names]].to_list()
-        for k, shape in enumerate(shapes)
-    },
-    index=list(names.values()),
-).astype(float)
-table.loc["bytes an output, ours"] = cost.ours_bytes.to_list()
-table.loc["bytes an output, torch's"] = cost.torch_bytes.to_list()
-table.round(2)
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO-ALT"}} tags=["hide-input"]
+# @title The paper's comparison
+pass
 
 # %% [markdown]
-# Times are divided by that of PyTorch's layer on the same input. With a draw per channel, as PyTorch has it, the lead
-# is a tenth to a fifth; intervals, with three candidates instead of two, take as long as PyTorch's squares or a little
-# longer. `make bench` repeats this on your machine.
+# TODO
 #
-# *How far from the limit?* The layer must read $x$ and write $y$, and on the way back read the gradient and write one
-# for $x$: with $N_\text{in}/N_\text{out}=\sqrt2$ three numbers a pixel. It does a dozen passes over numbers in the
-# cache instead, since PyTorch runs one operation at a time. A kernel written for the purpose could be several times
-# faster than either.
+# ## 12. What is it worth?
 #
-# *How it grows.* Linearly in pixels, channels and images. Twelve poolings by $\sqrt[3]2$ instead of four by two see
-# more pixels: the sum over the layers of a geometric series, $1/(1-2^{-2/3})=2.7$ times the first layer's, against
-# 1.33 for halving. At equal channels the convolutions of a fractional network grow alike; that, and not the pooling,
-# is its price.
+# TODO
 
 # %% [markdown]
-# ## 18. Exercises
+# ## 13. Exercises
 #
-# Each exercise has a stub, a checker and a folded solution. Fill in the stub, run it, then call the checker on it,
-# such as `check_exercise_1(field)`: it prints "right", or raises with what is wrong.
+# Fill in a stub, run it, then call its checker, such as `check_exercise_1(field)`: it prints "right", or raises with what is wrong. Harder
+# ones are on [the theory page](fractional_max_pooling_theory.ipynb).
 #
-# **1 (calculation).** How large a picture does the paper's network take? Return the side for a number of poolings
-# `layers` and a ratio `alpha`, by (FMP.18), *before* the first convolution.
+# **1 (calculation).** Which pictures would a network of `layers` poolings by `alpha` take if its convolutions were padded, so that they
+# cost no pixel, and the last pooling left `last` pixels a side? Return the side of the picture.
 
 
 # %% tags=["exercise-1"]
-def field(layers: int, alpha: float) -> int:
+def field(layers: int, alpha: float, last: int) -> int:
     raise NotImplementedError
 
 
-# %% tags=["exercise-1-checker"]
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-1-checker", "hide-input"]
+# @title Checker 1
 def check_exercise_1(field):
-    for layers, alpha, expected in (
-        (3, 1.5, 12),
-        (3, 2**0.5, 11),
-        (6, 2**0.5, 36),
-        (12, 2 ** (1 / 3), 94),
-        (5, 1.1, 12),
-    ):
-        answer = field(layers, alpha)
-        assert answer == expected, (
-            f"{layers} layers, α = {alpha:.4f}: {answer}, expected {expected}"
+    for layers, alpha, last in ((6, ROOT, 2), (3, 1.5, 7), (5, 1.1, 2), (12, CUBE, 3)):
+        answer, side = field(layers, alpha, last), last
+        for _ in range(layers):
+            fits = [
+                n for n in range(side + 1, 2 * side + 1) if round(n / alpha) == side
+            ]
+            side = min(fits or [side + 1], key=lambda n: abs(n - alpha * side))
+        assert answer == side, (
+            f"{layers} layers, α {alpha:.3f}: {answer}, expected {side}"
         )
     print("right")
 
@@ -1747,115 +865,71 @@ def check_exercise_1(field):
 # %% [markdown]
 # <details><summary>Solution 1</summary>
 #
-# Walk back from the two pixels that the last convolution of 2×2 needs. Each pooling multiplies and rounds, each
-# convolution before it adds one. The maximum matters only for ratios near one.
+# (FMP.12) without the pixel of the convolution.
 #
 # ```python
-# def field(layers, alpha):
-#     side = 2
+# def field(layers, alpha, last):
 #     for _ in range(layers):
-#         side = max(math.floor(alpha * side + 0.5), side + 1) + 1
-#     return side
+#         last = max(math.floor(alpha * last + 0.5), last + 1)
+#     return last
 # ```
 #
 # </details>
 #
-# **2 (theory).** Which phases give a word? For a word of ones and twos, return the interval $[\text{low},\text{high})$
-# of all phases $\theta$ for which (FMP.5) has these steps, as two `Fraction`s, with $\alpha=D/S$ from the word itself;
-# or None if there is no such phase. Hint: every mark bounds the phase from both sides.
+# **2 (variation).** For disjoint regions $M$ of section 6 is no help: their sizes differ. Write the layer for them, given the marks
+# of the rows and columns (the last one is the size of the picture), without a loop over outputs.
+# Hint: a disjoint region is a square unless its step is one; then its second row is its first.
 
 
 # %% tags=["exercise-2"]
-def phases_of(word: list[int]) -> tuple[Fraction, Fraction] | None:
+def disjoint(x, rows, columns):
+    """x (*, H, W), marks (n_rows + 1,) and (n_columns + 1,) -> (*, n_rows, n_columns)"""
     raise NotImplementedError
 
 
-# %% tags=["exercise-2-checker"]
-def check_exercise_2(phases_of):
-    for S, D in ((7, 10), (8, 12), (9, 13), (5, 5)):
-        grid = [Fraction(k, 12 * S) for k in range(12 * S)]
-        by_word = {}
-        for phase in grid:
-            by_word.setdefault(tuple(lengths(marks_of(S, D, phase))), []).append(phase)
-        for word in words(S, D):
-            answer = phases_of(list(word))
-            found = by_word.get(tuple(word))  # steps change only at multiples of 1/S
-            expected = (found[0], found[-1] + Fraction(1, 12 * S)) if found else None
-            assert answer == expected, f"word {word}: {answer}, expected {expected}"
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-2-checker", "hide-input"]
+# @title Checker 2
+def check_exercise_2(disjoint):
+    x = torch.randn(2, 3, 13, 11, generator=torch.Generator().manual_seed(0))
+    for word, other in zip(words(9, 13)[::12], words(6, 11)[:11], strict=True):
+        rows, columns = (torch.tensor([0, *accumulate(w)]) for w in (word, other))
+        expected = torch.stack(
+            [torch.stack([x[..., a:b, c:d].amax((-2, -1)) for c, d in pairwise(columns)], -1)
+             for a, b in pairwise(rows)], -2)  # fmt: skip
+        answer = disjoint(x, rows, columns)
+        assert answer.shape == expected.shape, f"shape {tuple(answer.shape)}"
+        assert torch.equal(answer, expected), f"wrong for the steps {word} and {other}"
     print("right")
 
 
 # %% [markdown]
 # <details><summary>Solution 2</summary>
 #
-# $m_i=\lfloor\alpha i+\theta\rfloor$ means $m_i-\alpha i\le\theta<m_i+1-\alpha i$, for every $i$ at once. Mark 0 gives
-# $0\le\theta<1$.
+# Read first and second row of every region, and take the larger; then the same for the columns.
 #
 # ```python
-# def phases_of(word):
-#     marks = [0, *accumulate(word)]
-#     alpha = Fraction(marks[-1], len(word))
-#     low = max(m - alpha * i for i, m in enumerate(marks))
-#     high = min(m + 1 - alpha * i for i, m in enumerate(marks))
-#     return (low, high) if low < high else None
+# def disjoint(x, rows, columns):
+#     x = torch.maximum(x[..., rows[:-1], :], x[..., rows[1:] - 1, :])
+#     return torch.maximum(x[..., columns[:-1]], x[..., columns[1:] - 1])
 # ```
 #
 # </details>
 #
-# **3 (theory).** How do two marks of one random word move together? Extend (FMP.14): derive and return
-# $\operatorname{Cov}[m_i,m_j]$ of the random word of $S\ge2$ steps to $D$, for $0\le i\le j\le S$.
+# **3 (implementation).** Pool in three dimensions: x of shape $(*,T,H,W)$, with regions for each axis, by two calls of the library's
+# `fractional_max_pool2d`. Hint: regions of one pixel, $[k,k+1)$, are allowed as well.
 
 
 # %% tags=["exercise-3"]
-def covariance(S: int, D: int, i: int, j: int) -> float:
-    raise NotImplementedError
-
-
-# %% tags=["exercise-3-checker"]
-def check_exercise_3(covariance):
-    for S, D in ((7, 10), (8, 13)):
-        every = np.array([[0, *accumulate(word)] for word in words(S, D)])
-        expected = np.cov(every.T, bias=True)
-        for i, j in product(range(S + 1), repeat=2):
-            if i <= j:
-                answer = covariance(S, D, i, j)
-                assert abs(answer - expected[i, j]) < 1e-9, (
-                    f"S {S}, D {D}, i {i}, j {j}: {answer}, expected {expected[i, j]}"
-                )
-    print("right")
-
-
-# %% [markdown]
-# <details><summary>Solution 3</summary>
-#
-# The steps have the variance $v=q(1-q)$ each, and all pairs have the same covariance $c$. The sum of all is fixed, so
-# $Sv+S(S-1)c=0$ and $c=-v/(S-1)$. The first $i$ and the first $j$ steps share $i$ steps and $ij-i$ pairs of different
-# ones: $iv+(ij-i)c=iv\bigl(1-\frac{j-1}{S-1}\bigr)=\frac{i(S-j)}{S-1}v$. With $i=j$ that is (FMP.14): a Brownian
-# bridge in whole numbers.
-#
-# ```python
-# def covariance(S, D, i, j):
-#     q = (D - S) / S
-#     return i * (S - j) / (S - 1) * q * (1 - q)
-# ```
-#
-# </details>
-#
-# **4 (implementation).** Pool in three dimensions: x of shape $(*, T, H, W)$, with regions for each axis, by two calls
-# of `fractional_max_pool2d`. The same regions hold for all leading dimensions. Hint: regions of one pixel, $[k,k+1)$,
-# are allowed as well.
-
-
-# %% tags=["exercise-4"]
 def fractional_max_pool3d(x, depth, rows, columns):
     """x (*lead, T, H, W); each of the regions is (starts, stops) -> (*lead, n_depth, n_rows, n_columns)"""
     raise NotImplementedError
 
 
-# %% tags=["exercise-4-checker"]
-def check_exercise_4(fractional_max_pool3d):
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-3-checker", "hide-input"]
+# @title Checker 3
+def check_exercise_3(fractional_max_pool3d):
     x = torch.randn(2, 3, 7, 9, 11, generator=torch.Generator().manual_seed(0))
-    for overlap in RULES:
+    for overlap in KINDS:
         regions = [
             pooling_regions(n, out, kind="random", overlap=overlap)
             for n, out in ((7, 5), (9, 6), (11, 7))
@@ -1863,24 +937,21 @@ def check_exercise_4(fractional_max_pool3d):
         expected = torch.empty(2, 3, 5, 6, 7)
         spans = [[slice(a, b) for a, b in zip(*axis, strict=True)] for axis in regions]
         for t, i, j in product(range(5), range(6), range(7)):
-            expected[..., t, i, j] = x[..., spans[0][t], spans[1][i], spans[2][j]].amax(
-                (-3, -2, -1)
-            )
+            part = x[..., spans[0][t], spans[1][i], spans[2][j]]
+            expected[..., t, i, j] = part.amax((-3, -2, -1))
         answer = fractional_max_pool3d(x, *regions)
-        assert answer.shape == expected.shape, (
-            f"shape {tuple(answer.shape)}, expected {tuple(expected.shape)}"
-        )
+        assert answer.shape == expected.shape, f"shape {tuple(answer.shape)}"
         assert torch.equal(answer, expected), (
-            f"{overlap}: another value than the maxima of the regions"
+            f"{overlap}: not the largest of the regions"
         )
     print("right")
 
 
 # %% [markdown]
-# <details><summary>Solution 4</summary>
+# <details><summary>Solution 3</summary>
 #
-# The maximum separates, (FMP.15). Pool rows and columns, then fold them into one axis and pool the depth, with regions
-# of one along that axis.
+# The maximum separates, (FMP.9). Pool rows and columns, then fold them into one axis and pool the depth, with regions of one along that
+# axis.
 #
 # ```python
 # def fractional_max_pool3d(x, depth, rows, columns):
@@ -1892,79 +963,32 @@ def check_exercise_4(fractional_max_pool3d):
 #
 # </details>
 #
-# **5 (theory).** You have the probabilities of two passes only, $p_1$ and $p_2$, and the label. Return an *unbiased*
-# estimate of Brier's score after infinitely many passes, the $a$ of (FMP.22).
+# **4 (experiment).** Which overlap changes least when the picture moves? Pool `digit`, 25×25, to 18×18 with the phases
+# $(k+\frac12)/17$, $k=0,\dots,16$, the same for rows and columns; pool the digit moved by one pixel to the right (zeros come in) with
+# the *same* regions; return the mean over the phases of $\lVert y-y'\rVert/\lVert y\rVert$. Guess first.
 
 
-# %% tags=["exercise-5"]
-def limit_score(p1, p2, target):
-    """p1, p2 (classes,) of two independent passes, target (classes,) one-hot -> a number"""
-    raise NotImplementedError
-
-
-# %% tags=["exercise-5-checker"]
-def check_exercise_5(limit_score):
-    p = torch.tensor(
-        [[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.6, 0.3, 0.1]]
-    ).double()
-    for label in range(3):
-        target = F.one_hot(torch.tensor(label), 3).double()
-        answers = [float(limit_score(a, b, target)) for a, b in product(p, repeat=2)]
-        expected = (p.mean(0) - target).square().sum().item()
-        answer = sum(answers) / 16
-        assert abs(answer - expected) < 1e-9, (
-            f"label {label}: mean {answer}, expected {expected}"
-        )
-    print("right")
-
-
-# %% [markdown]
-# <details><summary>Solution 5</summary>
-#
-# $p_1$ and $p_2$ are independent with the same mean, so the mean of the product of two factors is the product of their
-# means: $\mathrm E\,(p_1-e)\cdot(p_2-e)=\lVert\mathrm E\,p-e\rVert^2$.
-#
-# ```python
-# def limit_score(p1, p2, target):
-#     return (p1 - target) @ (p2 - target)
-# ```
-#
-# </details>
-#
-# **6 (experiment).** Which pooling changes least when the picture moves? Pool `digit`, 25×25, to 18×18 with the phases
-# $(k+\frac12)/17$, $k=0,\dots,16$, the same for rows and columns and for every kind of overlap, pool the digit moved
-# by one pixel to the right (filled with zeros) with the *same* regions, and return the mean over the phases of
-# $\lVert y-y'\rVert/\lVert y\rVert$. Guess the order first, then ask what made it.
-
-
-# %% tags=["exercise-6"]
+# %% tags=["exercise-4"]
 def change(overlap: str) -> float:
     """How much the pooled `digit` changes, for one kind of overlap."""
     raise NotImplementedError
 
 
-# %% tags=["exercise-6-checker"]
-def check_exercise_6(change):
-    found = {}
-    for overlap in RULES:
-        total = 0.0
-        for k in range(17):
-            starts, stops = pooling_regions(
-                25, 18, overlap=overlap, phase=(k + 0.5) / 17
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-4-checker", "hide-input"]
+# @title Checker 4
+def check_exercise_4(change):
+    moved = torch.cat((torch.zeros(25, 1), digit[:, :-1]), 1)
+    found = dict.fromkeys(KINDS, 0.0)
+    for overlap, k in product(KINDS, range(17)):
+        regions = pooling_regions(25, 18, overlap=overlap, phase=(k + 0.5) / 17)
+        inside = [range(a, b) for a, b in zip(*(part.tolist() for part in regions), strict=True)]  # fmt: skip
+        y, y_moved = (
+            torch.stack(
+                [torch.stack([p[r][:, c].max() for c in inside]) for r in inside]
             )
-            inside = [
-                range(a, b)
-                for a, b in zip(starts.tolist(), stops.tolist(), strict=True)
-            ]
-            moved = torch.cat((torch.zeros(25, 1), digit[:, :-1]), 1)
-            y, y_moved = (
-                torch.stack(
-                    [torch.stack([p[r][:, c].max() for c in inside]) for r in inside]
-                )
-                for p in (digit, moved)
-            )
-            total += float((y - y_moved).norm() / y.norm())
-        found[overlap] = total / 17
+            for p in (digit, moved)
+        )
+        found[overlap] += float((y - y_moved).norm() / y.norm()) / 17
     for overlap, expected in found.items():
         answer = change(overlap)
         assert abs(answer - expected) < 1e-4, (
@@ -1974,12 +998,10 @@ def check_exercise_6(change):
 
 
 # %% [markdown]
-# <details><summary>Solution 6</summary>
+# <details><summary>Solution 4</summary>
 #
-# The ratio falls from disjoint regions to intervals. But look at numerator and denominator: on a smooth digit the
-# change itself is nearly the same for all three; larger regions make the *result brighter*. Put dense noise in place
-# of the digit, `torch.rand(25, 25)`, and the change itself falls, to less than half; put a few bright dots there, and
-# it rises. What overlapping does depends on the picture. Section 15 asks what it does to predictions.
+# The ratio falls from disjoint regions to intervals. But on a smooth digit the change itself is nearly the same for all three: larger
+# regions make the *result brighter*.
 #
 # ```python
 # def change(overlap):
@@ -1993,40 +1015,17 @@ def check_exercise_6(change):
 # ```
 #
 # </details>
+
+# %% [markdown]
+# ## 14. Symbols
 #
-# ## 19. Symbols
-#
-# | Symbol | In code | Shape | Meaning | Equation |
-# |---|---|---|---|---|
-# | $x$, $y$ | `x`, `y` | $(*,N_\text{in},N_\text{in})$, $(*,N_\text{out},N_\text{out})$ | before and after pooling | (FMP.1) |
-# | $R_i$, $C_j$ | `rows`, `columns` | $(N_\text{out},)$ twice | regions: starts and stops | (FMP.1) |
-# | $S$, $D$ | `steps`, `distance` | – | number of steps, and how far they go | (FMP.2) |
-# | $m_i$ | `marks` | $(S+1,)$ | marks, from zero; the paper's $a_i-1$ | (FMP.2) |
-# | $\alpha$ | – | – | $D/S$, the mean step; about $N_\text{in}/N_\text{out}$ | (FMP.4) |
-# | $\theta$ | `phase` | – | where the even walk starts | (FMP.5) |
-# | $u$ | `_random_samples` | – | the paper's and PyTorch's form of it | (FMP.8), (FMP.11) |
-# | $t$ | `threshold` | – | the whole number that decides the word | (FMP.9) |
-# | $q_i$, $r_i$, $g$ | – | – | quotient and remainder of $iD$ by $S$; $\gcd(S,D)$ | (FMP.9) |
-# | $q$, $f$ | – | – | share of twos; fractional part of $\alpha i$ | (FMP.13), (FMP.14) |
-# | $M$ | `best` | $(*,H,W)$ | maxima of all squares | (FMP.15) |
-# | $s_l$ | `layer_sizes` | – | side after layer $l$ | (FMP.18) |
-# | $e$ | – | (classes,) | label, one-hot | (FMP.21) |
-# | $a_i$, $b_j$, $P_{ij}$ | – | – | the paper's marks, from one, and regions | (FMP.8), (FMP.E1) |
-# | $\Sigma$ | – | (classes, classes) | covariance of one pass's probabilities | (FMP.22) |
-# | $p_k$, $\bar p_n$ | `probabilities` | (passes, images, classes) | of a pass, and the mean of $n$ | (FMP.21) |
-#
-# ## 20. Further reading
-#
-# - Graham, *Fractional Max-Pooling*, 2014 ([arXiv 1412.6071](https://arxiv.org/abs/1412.6071)): the paper. Its
-#   experiments on handwriting and on CIFAR are not repeated here.
-# - Zeiler, Fergus, *Stochastic Pooling for Regularization of Deep Convolutional Neural Networks*, 2013
-#   ([arXiv 1301.3557](https://arxiv.org/abs/1301.3557)): fixed regions, and a random pixel of each.
-# - Springenberg et al., *Striving for Simplicity: The All Convolutional Net*, 2014
-#   ([arXiv 1412.6806](https://arxiv.org/abs/1412.6806)): strides in place of pooling, which is what most networks do
-#   today.
-# - Zhang, *Making Convolutional Networks Shift-Invariant Again*, 2019
-#   ([arXiv 1904.11486](https://arxiv.org/abs/1904.11486)): blur before you subsample; the modern form of section 9.
-# - Riad et al., *Learning Strides in Convolutional Neural Networks*, 2022
-#   ([arXiv 2202.01653](https://arxiv.org/abs/2202.01653)): fractional strides, learned.
-# - PyTorch's documentation of
-#   [FractionalMaxPool2d](https://docs.pytorch.org/docs/stable/generated/torch.nn.FractionalMaxPool2d.html).
+# | symbol | in the library | shape | equation |
+# |---|---|---|---|
+# | $x$, $y$ | `x`, the result | $(*,N_\text{in},N_\text{in})$, $(*,N_\text{out},N_\text{out})$ | (FMP.1) |
+# | $R_i$, $C_j$ | `rows`, `columns` | starts and stops, $(N_\text{out},)$ each | (FMP.1) |
+# | $m_i$, $S$, $D$ | `marks`, `steps`, `distance` | $(S+1,)$, numbers | (FMP.2) |
+# | $\alpha$, $\theta$ | –, `phase` | numbers; $\alpha=D/S$ | (FMP.4), (FMP.5) |
+# | $M$ | – | $(*,N_\text{in}-1,N_\text{in}-1)$ | (FMP.9) |
+# | $s_l$ | `layer_sizes` | number | (FMP.12) |
+# | $p_k$, $\bar p_n$, $e$ | `probabilities` | (passes, images, classes), (classes,) | (FMP.13) |
+# | $\Sigma$ | – | (classes, classes) | (FMP.14) |

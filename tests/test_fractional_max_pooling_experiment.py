@@ -2,29 +2,33 @@
 
 import math
 from dataclasses import replace
+from itertools import product
+from typing import get_args
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from workedpapers.experiments import fractional_max_pooling as experiment
 from workedpapers.experiments.fractional_max_pooling import (
-    FINDINGS,
-    INCEPTION,
-    LONG,
+    DATA_SETS,
+    EXPERIMENTS,
+    OVERLAPS,
     PAPER,
-    SEARCH,
-    SEARCH_INCEPTION,
-    TABLES,
-    UNSTABLE,
+    TUNED_AUGMENTED,
+    TUNED_DRAWS,
+    TUNED_DROPOUT,
+    TUNED_LONGER,
+    TUNED_MODERN,
+    TUNED_REGIONS,
+    Affine,
     Block,
     Cost,
     Fixed,
     Training,
-    _claim,
     build,
     by_passes,
+    claims,
     errors,
     flips,
     layer_sizes,
@@ -34,11 +38,15 @@ from workedpapers.experiments.fractional_max_pooling import (
     scoreboard,
     set_regions,
     train,
+    training,
 )
-from workedpapers.fractional_max_pooling import FractionalMaxPool2d, pooling_regions
-from workedpapers.lab import missing, sweep
+from workedpapers.fractional_max_pooling import Draw, FractionalMaxPool2d, pooling_regions
+from workedpapers.lab import chosen, missing, sweep
+from workedpapers.tasks import cifar
+from workedpapers.tasks.splits import Split
 
 CPU = torch.device("cpu")
+INCEPTION = next(iter(TUNED_MODERN))  # of the modern networks, one
 SMALL = Training("digits", filters=4, layers=3, updates=20, batch_size=20, train_size=100, test_size=60, passes=2)
 
 
@@ -77,7 +85,7 @@ def test_pictures_stand_in_the_middle_of_the_field():
 def test_every_arm_has_the_same_convolutions():
     shapes = {
         pooling: [tuple(p.shape) for p in build(Training(pooling=pooling), 1, 28).parameters()]
-        for pooling in experiment.POOLINGS
+        for pooling in training.POOLINGS
     }
     assert len({str(found) for found in shapes.values()}) == 1
 
@@ -135,6 +143,35 @@ def test_fixed_regions_are_those_of_phase_one_half():
     assert torch.equal(pool.train()(x), pool.eval()(x))
 
 
+def test_an_affine_map_moves_a_dot_as_its_six_numbers_say(monkeypatch):
+    numbers = torch.tensor([[[1.0, 0.5, 0.75], [0.5, 0.5, 0.5]]])  # of [0, 1): 1/2 leaves the identity
+    monkeypatch.setattr(torch, "rand", lambda *_: numbers)
+    x = torch.zeros(1, 1, 8, 8)
+    x[0, 0, 3, 6] = 1  # across: 6 is (6.5 − 4) / 4 = 0.625 to the right of the middle
+    y = Affine(0.5)(x)
+    # An output at place a shows what is at 1.5 a + 0.25: a = 0.25, that is pixel 4.5, between the fifth and the sixth.
+    assert y[0, 0, 3].argmax().item() in (4, 5)
+    assert y[0, 0, 3, 4] == pytest.approx(y[0, 0, 3, 5])
+    assert y[0, 0, [2, 4]].sum() == 0
+
+
+def test_an_affine_map_is_drawn_for_every_picture_and_left_out_where_nothing_is_drawn():
+    layer, x = Affine(0.2), torch.rand(3, 1, 8, 8)
+    assert not torch.equal(layer(x), layer(x))
+    drawn = layer(x[:1].expand(3, -1, -1, -1))
+    assert not torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(layer.eval()(x), x)
+    layer.deterministic_eval = True
+    assert torch.equal(layer(x), x)
+    assert not torch.equal(layer.train()(x), x)
+
+
+def test_augmentation_stands_behind_the_field_of_zeros():
+    assert kinds(replace(SMALL, augment=0.2), 8)[:3] == ["ZeroPad2d", "Affine", "Conv2d"]
+    assert "Affine" not in kinds(SMALL, 8)
+    assert type(build(replace(INCEPTION, augment=0.2), 1, 28)[0]) is Affine
+
+
 @pytest.mark.parametrize("name", ["pooling", "network"])
 def test_an_unknown_choice_is_named(name):
     with pytest.raises(ValueError, match=f"{name} must be one of .*, got 'other'"):
@@ -150,7 +187,7 @@ def test_an_inception_block_keeps_the_sides_and_concatenates_four_branches():
 def test_inception_shrinks_by_four_with_either_pooling():
     sides = {}
     for pooling, layers in (("max", 3), ("max", 5), ("random", 5)):
-        model = build(replace(INCEPTION.grid["book"][0], pooling=pooling, layers=layers), 1, 28)
+        model = build(replace(INCEPTION, pooling=pooling, layers=layers), 1, 28)
         x, seen = torch.zeros(2, 1, 28, 28), []
         for module in model:
             x = module(x)
@@ -161,7 +198,7 @@ def test_inception_shrinks_by_four_with_either_pooling():
 
 
 def test_inception_arms_cost_the_same_within_a_few_percent():
-    counts = [multiplications(build(config, 1, 28), (1, 28, 28)) for config in INCEPTION.grid["book"]]
+    counts = [multiplications(build(config, 1, 28), (1, 28, 28)) for config in TUNED_MODERN]
     assert max(counts) / min(counts) < 1.07
 
 
@@ -261,7 +298,7 @@ def test_training_is_gradient_descent_with_momentum_and_a_falling_rate():
     config = replace(SMALL, updates=3, pooling="fixed", train_size=60)
     losses = []
     torch.manual_seed(0)
-    split = experiment.Split.load("digits", "train", CPU).cut(slice(60))
+    split = Split.load("digits", "train", CPU).cut(slice(60))
     model = build(config, 1, 8)
     batches = split.batches(20, torch.Generator().manual_seed(0))
     velocity = [torch.zeros_like(p) for p in model.parameters()]
@@ -291,9 +328,43 @@ def test_twelve_passes_vote_even_where_more_are_made():
     assert row["vote_error"] == row["curve_error"][row["curve_passes"].index(12)]
 
 
+def test_members_are_networks_of_their_own_and_vote():
+    config = replace(SMALL, pooling="fixed", updates=60, members=4)
+    row, alone = train(config, 0, CPU), train(replace(config, members=1), 0, CPU)
+    assert row["curve_passes"] == [1, 2, 4]
+    assert row["vote_error"] == row["curve_error"][-1]
+    assert row["fixed_error"] == alone["vote_error"]  # that of the first
+    assert row["curve_brier"][2] < row["curve_brier"][0]
+    assert (row["parameters"], row["loss"]) == (alone["parameters"], alone["loss"])
+
+
+def test_passes_over_augmented_pictures_differ():
+    row = train(replace(SMALL, pooling="fixed", augment=0.2, passes=4), 0, CPU)
+    assert row["curve_passes"] == [1, 2, 4]
+    assert row["curve_brier"][2] < row["curve_brier"][0]
+
+
+def test_the_papers_network_for_cifar_trains_on_an_archive(tmp_path, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    (tmp_path / "cifar-10").mkdir()
+    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
+        records = torch.randint(256, (4, 3073), generator=generator, dtype=torch.uint8)
+        records[:, 0] %= 10
+        (tmp_path / "cifar-10" / f"{name}.bin").write_bytes(records.numpy().tobytes())
+    monkeypatch.setenv("WORKEDPAPERS_DATA", str(tmp_path))
+    monkeypatch.setattr(cifar, "SIZE", 4)
+    _, small, big = PAPER.grid["paper"]
+    for config in (small, big):
+        short = replace(config, filters=2, updates=2, batch_size=10, train_size=20, test_size=4, passes=2)
+        row = train(short, 0, CPU)
+        assert math.isfinite(row["loss"])
+        assert row["curve_passes"] == [1, 2]
+        assert row["multiplications"] > 0
+
+
 def test_a_diverging_run_stops(monkeypatch):
     done = []
-    monkeypatch.setattr(experiment, "progress", lambda steps, _: (done.append(step) or step for step in steps))
+    monkeypatch.setattr(training, "progress", lambda steps, _: (done.append(step) or step for step in steps))
     row = train(replace(SMALL, learning_rate=1e6, updates=50), 0, CPU)
     assert not math.isfinite(row["loss"])
     assert len(done) < 10
@@ -301,11 +372,11 @@ def test_a_diverging_run_stops(monkeypatch):
 
 def test_a_row_is_measured_in_evaluation_on_the_right_pictures(monkeypatch):
     built = []
-    monkeypatch.setattr(experiment, "build", lambda *arguments: built.append(build(*arguments)) or built[0])
+    monkeypatch.setattr(training, "build", lambda *arguments: built.append(build(*arguments)) or built[0])
     options = {"filters": 8, "dropout": 0.2, "learning_rate": 0.04, "updates": 250, "validation": True}
     row = train(replace(SMALL, train_size=150, test_size=397, passes=8, **options), 0, CPU)
     model = built[0].eval()
-    whole, test = (experiment.Split.load("digits", part, CPU) for part in ("train", "test"))
+    whole, test = (Split.load("digits", part, CPU) for part in ("train", "test"))
     seen, held = whole.cut(slice(150)), whole.cut(slice(150, 2150))
 
     def error(split, fixed, passes):
@@ -336,35 +407,57 @@ def test_the_papers_sizes_are_configurations():
 def test_cost_compares_with_torchs_layer():
     row = measure(Cost(2, 3, 10, 7, repeats=2), 0, CPU)
     ratios = {name for name in row if name.endswith("_ratio")}
-    layers = ("disjoint_batch", "square_batch", "interval_batch", "square_image", "square_channel", "halving")
-    assert ratios == {f"{name}_ratio" for name in layers}
+    assert ratios == {f"{name}_ratio" for name in ("halving", *map("_".join, product(OVERLAPS, get_args(Draw))))}
     assert all(row[name] > 0 for name in ratios)
     assert row["ours_bytes"] < row["torch_bytes"]
 
 
-def test_the_rate_is_the_best_at_which_nothing_diverged():
-    assert missing(SEARCH, "book") == missing(UNSTABLE, "book") == []
-    means = sweep(SEARCH, "book", device="cpu").groupby("learning_rate").validation_vote.mean()
-    largest, chosen = max(means.index), Training().learning_rate
-    assert means.drop(index=largest).idxmin() == chosen
-    diverged = sweep(UNSTABLE, "book", device="cpu")
-    assert set(diverged.learning_rate) == {largest}
-    assert not diverged.loss.map(math.isfinite).all()
+SEARCHES = {
+    "search_regions": TUNED_REGIONS,
+    "search_longer": TUNED_LONGER,
+    "search_dropout": TUNED_DROPOUT,
+    "search_augmented": TUNED_AUGMENTED,
+    "search_draws": TUNED_DRAWS,
+    "search_modern": TUNED_MODERN,
+}
 
 
-def test_the_rate_of_the_inception_networks_is_the_best_of_both_arms():
-    assert missing(SEARCH_INCEPTION, "book") == []
-    rows = sweep(SEARCH_INCEPTION, "book", device="cpu")
-    best = rows.loc[rows.groupby("pooling").validation_vote.idxmin(), "learning_rate"]
-    assert set(best) == {config.learning_rate for config in INCEPTION.grid["book"]}
+@pytest.mark.parametrize("table", SEARCHES)
+def test_every_arm_runs_with_what_its_search_chose(table):
+    search, tuned = EXPERIMENTS[table], SEARCHES[table]
+    assert missing(search, "book") == []  # a test trains none of these
+    settings = ["augment", "learning_rate"] if table == "search_augmented" else ["learning_rate"]
+    arms = ["data", "pooling", "overlap", "draw"]
+    best = chosen(sweep(search, "book", device="cpu"), arms, settings, "validation_vote")
+    found = dict(zip(best.index, map(tuple, best[settings].to_numpy().tolist()), strict=True))
+    expected = {
+        tuple(getattr(arm, name) for name in arms): (arm.augment, rate)[-len(settings) :] for arm, rate in tuned.items()
+    }
+    assert found == expected
+
+
+def test_no_arm_runs_at_the_edge_of_its_search():
+    for table, tuned in SEARCHES.items():
+        rows = sweep(EXPERIMENTS[table], "book", device="cpu")
+        for arm, rate in tuned.items():
+            same = [rows[name] == getattr(arm, name) for name in ("data", "pooling", "overlap", "draw")]
+            tried = rows[same[0] & same[1] & same[2] & same[3]].learning_rate
+            assert tried.min() < rate < tried.max(), (table, arm)
+
+
+def test_searches_and_final_runs_share_no_seed():
+    for name, table in EXPERIMENTS.items():
+        if "book" in table.grid and name != "cost":
+            assert set(table.seeds("book")) <= ({100} if name.startswith("search") else set(range(5)))
 
 
 def test_errors_are_those_of_one_arm_in_the_order_of_seeds():
-    rows = sweep(TABLES["MNIST"][0], "book", device="cpu")
-    chosen = rows[(rows.pooling == "pseudorandom") & (rows.overlap == "disjoint") & (rows.dropout == 0.0)]
-    by_seed = dict(zip(chosen.seed, chosen.vote_error, strict=True))
-    assert errors("MNIST", pooling="pseudorandom", overlap="disjoint") == [by_seed[seed] for seed in sorted(by_seed)]
-    assert len(by_seed) == 3
+    rows = sweep(EXPERIMENTS["regions"], "book", device="cpu").query("data == 'mnist'")
+    same = rows[(rows.pooling == "pseudorandom") & (rows.overlap == "disjoint")]
+    by_seed = dict(zip(same.seed, same.vote_error, strict=True))
+    assert errors("mnist", pooling="pseudorandom", overlap="disjoint") == [by_seed[seed] for seed in sorted(by_seed)]
+    assert len(by_seed) == 5
+    assert len(errors("mnist", "flips", updates=4_000, pooling="fixed")) == 3
 
 
 @pytest.mark.parametrize(
@@ -381,27 +474,26 @@ def test_errors_are_those_of_one_arm_in_the_order_of_seeds():
     ],
 )
 def test_a_finding_holds_where_every_run_has_its_sign(runs, sign, cause, verdict):
-    claim = _claim("error (points)", runs, sign, cause)
+    claim = claims._claim("error (points)", runs, sign, cause)
     assert claim.verdict == verdict
     assert claim.cause == ("" if verdict == "holds" else cause)
     assert claim.paper == ("below 0" if sign < 0 else "above 0")
 
 
 def test_the_scoreboard_has_the_papers_number_and_each_finding_on_both_data_sets():
-    claims = {claim.claim: claim for claim in scoreboard()}
-    assert len(claims) == 1 + 2 * (1 + len(FINDINGS)) + 1
-    best = claims["MNIST: error, random squares, 12 passes, 4,000 updates (%)"]
-    long = sweep(LONG, "book", device="cpu").set_index(["pooling", "seed"]).vote_error
+    board = {claim.claim: claim for claim in scoreboard()}
+    assert len(board) == 1 + len(DATA_SETS) * (1 + len(claims.FINDINGS)) + 1
+    best = board["MNIST: error, random squares, 12 passes, 4,000 updates (%)"]
+    long = sweep(EXPERIMENTS["longer"], "book", device="cpu").set_index(["pooling", "seed"]).vote_error
     assert (best.paper, best.runs) == (0.32, tuple(long["random"]))
-    order = claims["MNIST, 4,000 updates: error, random less pseudorandom (points)"]
+    order = board["MNIST, 4,000 updates: error, random less pseudorandom (points)"]
     assert order.runs == pytest.approx([long["random", seed] - long["pseudorandom", seed] for seed in range(3)])
-    assert claims["MNIST: error, random less pseudorandom (points)"].verdict == "not reached"
-    halving = claims["Fashion-MNIST: error, squares, 12 passes, less 2×2 pooling with stride two (points)"]
-    ours, theirs = errors("Fashion-MNIST"), errors("Fashion-MNIST", pooling="max")
+    halving = board["Fashion-MNIST: error, squares, 12 passes, less 2×2 pooling with stride two (points)"]
+    ours, theirs = errors("fashion-mnist"), errors("fashion-mnist", pooling="max")
     assert halving.runs == pytest.approx([a - b for a, b in zip(ours, theirs, strict=True)])
     assert halving.paper == "below 0"
 
 
 def test_the_scoreboard_is_empty_while_rows_are_missing(monkeypatch):
-    monkeypatch.setattr(experiment, "missing", lambda table, scale: [1])
+    monkeypatch.setattr(claims, "missing", lambda table, scale: [1])
     assert scoreboard() == []

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
 
-from workedpapers.lab import Experiment, progress, sweep, sweeps
+from workedpapers.lab import Experiment, chosen, progress, sweep, sweeps
 from workedpapers.lab.sweeps import missing, read_rows, recorded
 
 linux_only = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -623,3 +624,17 @@ def test_bars_are_off_when_it_should_be_quiet(quiet, shown, monkeypatch, capsys)
     monkeypatch.setenv("WORKEDPAPERS_QUIET", quiet)
     assert [*progress(range(3), "counting")] == [0, 1, 2]
     assert ("counting" in capsys.readouterr().err) == shown
+
+
+def test_a_search_chooses_the_lowest_validation_error_and_of_ties_the_lower_rate():
+    rows = pd.DataFrame(
+        {
+            "depth": [3, 3, 3, 3, 6, 6, 6],
+            "std": 0.1,
+            "learning_rate": [0.3, 0.3, 1.0, 1.0, 3.0, 0.3, 1.0],
+            "validation_error": [5.0, 7.0, 1.0, 9.0, 4.0, 4.0, 6.0],
+        }
+    )
+    assert chosen(rows, ["depth"], ["std", "learning_rate"]).learning_rate.to_dict() == {3: 1.0, 6: 0.3}
+    rows.loc[2, "validation_error"] = float("nan")  # a run that diverged
+    assert chosen(rows, ["depth"], ["std", "learning_rate"]).learning_rate.to_dict() == {3: 0.3, 6: 0.3}

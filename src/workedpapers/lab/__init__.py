@@ -7,12 +7,13 @@ from .devices import pick_device
 from .environment import setup
 from .explorables import explore
 from .scoreboard import Claim, judge, scoreboard_table
-from .sweeps import Experiment, missing, sweep
+from .sweeps import Experiment, chosen, missing, sweep
 
 __all__ = [
     "Claim",
     "Experiment",
     "check",
+    "chosen",
     "explore",
     "figures",
     "judge",

@@ -168,6 +168,23 @@ def sweep(
     return pd.DataFrame(table, columns=[*fields, "scale", "seed", *metrics, "seconds", "device"])
 
 
+def chosen(
+    search: pd.DataFrame, arms: list[str], settings: list[str], metric: str = "validation_error"
+) -> pd.DataFrame:
+    """Of a search, the settings of each arm with the lowest validation error, a mean where it has several seeds.
+
+    Args:
+        search: its rows; a run that diverged counts as failed.
+        arms: the columns that tell the arms apart.
+        settings: the columns that were searched.
+        metric: what to minimise.
+    Returns: settings and metric, indexed by arm; of equals those with the lower settings, compared from the last on.
+    """
+    means = search.groupby([*arms, *settings], sort=False)[metric].agg(lambda runs: runs.mean(skipna=False))
+    ordered = means.reset_index().sort_values([metric, *settings[::-1]], kind="stable")
+    return ordered.groupby(arms, sort=False).head(1).set_index(arms)
+
+
 def missing(experiment: Experiment[C], scale: str, seeds: Sequence[int] | None = None) -> list[tuple[C, int]]:
     """The (configuration, seed) pairs of a scale that have no recorded row; trains nothing.
 

@@ -31,7 +31,7 @@ from .rates import FIGURE, FIGURE_ARMS, FIGURE_LOW, RANGE, SEARCH
 from .shift import LANDSCAPE, NOISE, NOISE_ARM, SEARCH_NOISE, Landscape, look
 from .statistics import DOMAIN, SHIFTS, STATISTICS, Domain, adapt
 from .steps import ARMS, CNN_RATES, SEARCH_CNN, STEPS_LOW, STEPS_TABLE, scoreboard, steps_table
-from .training import Ghost, Noise, Run, Training, batch_statistics_error, build, chosen, error, load, train
+from .training import Ghost, Noise, Run, Training, batch_statistics_error, build, error, load, train
 
 __all__ = [
     "ARMS",
@@ -58,7 +58,6 @@ __all__ = [
     "adapt",
     "batch_statistics_error",
     "build",
-    "chosen",
     "error",
     "load",
     "look",

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -283,18 +282,3 @@ SEARCH_SEED = (100,)  # no other table uses it
 def trainings(book: Sequence[Training], seeds: Sequence[int] = range(5)) -> Experiment[Training]:
     """A table of this task: its configurations at scale `book`, and their seeds."""
     return Experiment("batch_norm", Training, train, {"book": book}, {"book": seeds})
-
-
-def chosen(search: pd.DataFrame, by: list[str]) -> pd.DataFrame:
-    """Of a search, the settings of each arm with the lowest validation error, a mean where it has several seeds.
-
-    Args:
-        search: its rows; a run that diverged counts as failed.
-        by: the columns that tell the arms apart.
-    Returns: `std`, `learning_rate` and `validation_error`, indexed by arm; ties go to the lower rate.
-    """
-    means = search.groupby([*by, "std", "learning_rate"], sort=False).validation_error.agg(
-        lambda runs: runs.mean(skipna=False)
-    )
-    ordered = means.reset_index().sort_values(["validation_error", "learning_rate"], kind="stable")
-    return ordered.groupby(by, sort=False).head(1).set_index(by)
