@@ -457,7 +457,7 @@ for ax, (name, data) in zip(axes, DATA_SETS.items(), strict=True):
         figures.dots(ax, place, runs, COLORS[pooling])
     places(
         ax,
-        ["fixed", "eight\nnets", "affine", "drawn", "drawn,\naffine"],
+        ["fixed", "four\nnets", "affine", "drawn", "drawn,\naffine"],
         "test error (%)",
     )
     ax.set(title=name, ylim=(0, None))

@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent.parent / "notebooks"
 PAGES = sorted(path.stem for path in FOLDER.glob("*.py"))
 PAPERS = sorted({paper_of(page) for page in PAGES})
 # Papers that still have the former form, one long page each. A paper that moves is taken off this list.
-NOT_YET_MOVED = ("fractional_max_pooling", "mixture_gradients")
+NOT_YET_MOVED = ("mixture_gradients",)
 MOVED = [page for page in PAGES if paper_of(page) not in NOT_YET_MOVED]
 KINDS = ("lesson", "experiments", "theory")
 

@@ -9,5 +9,5 @@ TUNED_LONGER = {
     Training(pooling="pseudorandom", updates=UPDATES): 0.02,
     Training(pooling="random", updates=UPDATES): 0.02,
 }
-SEARCH_LONGER = searched(TUNED_LONGER, (0.01, 0.02, 0.04))
+SEARCH_LONGER = searched(TUNED_LONGER)
 LONGER = tuned(TUNED_LONGER, range(3))

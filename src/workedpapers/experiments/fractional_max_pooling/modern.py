@@ -12,5 +12,5 @@ TUNED_MODERN = {
     replace(_blocks, pooling="pseudorandom"): 0.1,
     replace(_blocks, pooling="random"): 0.1,
 }
-SEARCH_MODERN = searched(TUNED_MODERN, (0.02, 0.05, 0.1, 0.2))
+SEARCH_MODERN = searched(TUNED_MODERN, (0.05, 0.1))
 MODERN = tuned(TUNED_MODERN, range(3))
