@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Kind = Literal["pseudorandom", "random"]
 Overlap = Literal["disjoint", "square", "interval"]
@@ -87,18 +88,17 @@ def _draw(
         lengths = 1 + (order < distance - steps).long()
         marks = torch.cat((lengths.new_zeros(*size, 1), lengths.cumsum(-1)), -1)
     else:
-        products = torch.arange(steps + 1, device=device) * distance
         # ⌊i · distance / steps + phase⌋ is one more than the quotient where the remainder reaches steps · (1 − phase).
         # A uniform phase makes each such threshold, 1 … steps, as likely as any other (FMP.15).
         if phase is None:
-            threshold = torch.randint(1, steps + 1, (*size, 1), device=device, **source)
+            threshold = torch.randint(1, steps + 1, size, device=device, **source)
         else:
-            threshold = torch.full((*size, 1), steps - steps * phase[0] // phase[1], device=device)
-        marks = products // steps + (products % steps >= threshold)
-    starts = marks[..., :n_out]
+            threshold = torch.full(size, steps - steps * phase[0] // phase[1], device=device)
+        products = torch.arange(0, steps * distance + 1, distance, device=device).view(-1, *[1] * len(size))
+        marks = (products // steps + (products % steps >= threshold)).movedim(0, -1)
     if overlap == "square":
-        return _Axis(starts, 2)
-    sizes = marks.diff()
+        return _Axis(marks, 2)
+    starts, sizes = marks[..., :-1], marks.diff()
     return _Axis(starts, 2, sizes) if overlap == "disjoint" else _Axis(starts, 3, sizes + 1)
 
 
@@ -205,20 +205,21 @@ class _Axis(NamedTuple):
     sizes: Tensor | None = None
 
     def spread(self, x: Tensor) -> "_Axis":
-        """On the device of x, (planes, n_out), or (1, n_out) where all planes share a draw."""
+        """On the device of x, (n_out, planes), or (n_out, 1) where all planes share a draw."""
 
         def spread(part: Tensor) -> Tensor:
             n_out = part.shape[-1]
-            planes = part if part.numel() == n_out else part.expand(*x.shape[:-2], n_out)
-            return planes.reshape(-1, n_out).to(x.device)
+            if part.numel() > n_out:
+                part = part.expand(*x.shape[:-2], n_out)
+            return part.movedim(-1, 0).reshape(n_out, -1).to(x.device)
 
         return _Axis(spread(self.starts), self.most, None if self.sizes is None else spread(self.sizes))
 
     def of(self, planes: slice) -> "_Axis":
         """Those of some planes."""
-        if len(self.starts) == 1:
+        if self.starts.shape[1] == 1:
             return self
-        return _Axis(self.starts[planes], self.most, None if self.sizes is None else self.sizes[planes])
+        return _Axis(self.starts[:, planes], self.most, None if self.sizes is None else self.sizes[:, planes])
 
     def caps(self, shape: Sequence[int], dim: int, dtype: torch.dtype) -> list[Tensor]:
         """What a value may be at most that is 1, 2 … steps on from a place, for planes of a shape laid end to end.
@@ -227,7 +228,7 @@ class _Axis(NamedTuple):
         """
         if self.sizes is None:
             return []
-        sizes = self.sizes.new_zeros(len(self.sizes), shape[dim]).scatter(-1, self.starts, self.sizes)
+        sizes = self.sizes.new_zeros(self.sizes.shape[1], shape[dim]).scatter(-1, self.starts.t(), self.sizes.t())
         sizes = sizes.unsqueeze(-1 if dim == -2 else -2)
         caps = [torch.where(sizes > k, math.inf, -math.inf).to(dtype) for k in range(1, self.most)]
         return [cap.expand(shape).reshape(-1) for cap in caps]
@@ -261,107 +262,76 @@ class _Pool(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: Tensor, rows: _Axis, columns: _Axis) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
         height, width = x.shape[-2:]
-        planes = x.reshape(math.prod(x.shape[:-2]), height * width)
+        size, shape = height * width, (rows.starts.shape[-1], columns.starts.shape[-1])
+        planes = x.reshape(math.prod(x.shape[:-2]), size)
         rows, columns = rows.spread(x), columns.spread(x)
-        y = planes.new_empty(*x.shape[:-2], rows.starts.shape[-1], columns.starts.shape[-1])
-        small = next(dtype for dtype in (torch.int16, torch.int32, torch.int64) if width * height - 1 <= torch.iinfo(dtype).max)
-        places = torch.empty(len(planes), y.shape[-2] * y.shape[-1], dtype=small, device=x.device)
+        y = planes.new_empty(planes.shape[0], shape[0] * shape[1])
+        small = torch.int16 if size <= 2**15 else torch.int32 if size <= 2**31 else torch.int64
+        places = torch.empty_like(y, dtype=small)
         # Places are computed in x's own kind of number where that has room for them; half never has.
-        exact = torch.float32 if height * width <= 2**24 and x.dtype != torch.float64 else torch.float64
-        work: list[Tensor] = []
-        for part in _parts(planes):
-            line = planes[part].reshape(-1)
-            down, right = rows.of(part), columns.of(part)
-            if not work:  # used again for each part: new memory would cost more than the arithmetic
-                work = [torch.empty_like(line, dtype=dtype) for dtype in 3 * [x.dtype] + 3 * [exact] + [small]]
-                here = torch.arange(height * width, dtype=exact, device=x.device).expand(planes[part].shape).reshape(-1)
-                index = torch.empty_like(places[part], dtype=torch.int64)
-            in_row, in_region, capped, to_right, to_below, larger, found = (space[: len(line)] for space in work)
-            shape = len(planes[part]), height, width
-            has_nan = _traced() or x.device.type != "cpu" or bool(line.amax().isnan())
-            caps = right.caps(shape, -1, x.dtype)
-            _largest_from(line, here[: len(line)], 1, right.most, caps, has_nan, in_row, to_right, larger, capped)
-            caps = down.caps(shape, -2, x.dtype)
-            _largest_from(in_row, to_right, width, down.most, caps, has_nan, in_region, to_below, larger, capped, last=True)
-            starts = (down.starts.unsqueeze(-1) * width + right.starts.unsqueeze(-2)).flatten(-2)
-            found.copy_(to_below)
-            torch.gather(found.view(planes[part].shape), -1, starts.expand(places[part].shape), out=places[part])
-            indices = index[: shape[0]].copy_(places[part])
-            torch.gather(planes[part], -1, indices, out=y.view(places.shape)[part])
-        return y, places
+        exact = torch.float32 if size <= 2**24 and x.dtype != torch.float64 else torch.float64
+        here = torch.arange(size, dtype=exact, device=x.device)
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        fit = max(1, (SLAB if x.device.type == "cpu" else 128 * SLAB) // max(1, size))
+        for start in [0] if traced else range(0, planes.shape[0], fit):
+            part = slice(None) if traced else slice(start, start + fit)
+            some, down, right = planes[part], rows.of(part), columns.of(part)
+            best, where = some.view(-1), here.expand(some.shape).reshape(-1)
+            has_nan = traced or x.device.type != "cpu" or bool(best.amax().isnan())
+            best, where = _largest_from(best, where, 1, right.most, right.caps((some.shape[0], height, width), -1, x.dtype), has_nan)
+            best, where = _largest_from(best, where, width, down.most, down.caps((some.shape[0], height, width), -2, x.dtype), has_nan, True)
+            found = torch.empty(some.shape, dtype=small, device=x.device)
+            found.view(-1)[: where.shape[0]] = where
+            starts = (down.starts.unsqueeze(1) * width + right.starts).flatten(0, 1).t()
+            torch.gather(found, -1, starts.expand(some.shape[0], -1), out=places[part])
+            torch.gather(some, -1, places[part].long(), out=y[part])
+        ctx.save_for_backward(places)
+        ctx.shape = x.shape
+        return y.view(*x.shape[:-2], *shape)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-        ctx.shape = inputs[0].shape
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of every output, added to the place of its value in the order of the outputs, eq. (FMP.10)."""
         (places,) = ctx.saved_tensors
-        grad_x = grad.new_zeros(len(places), ctx.shape[-2] * ctx.shape[-1])
-        grad_x.scatter_add_(-1, places.long(), grad.reshape(places.shape))
+        grad_x = grad.new_zeros(places.shape[0], ctx.shape[-2] * ctx.shape[-1])
+        grad_x = grad_x.scatter_add_(-1, places.long(), grad.reshape(places.shape))
         return grad_x.view(ctx.shape), None, None
 
 
 def _largest_from(
-    values: Tensor,
-    places: Tensor,
-    stride: int,
-    most: int,
-    caps: list[Tensor],
-    has_nan: bool,
-    best: Tensor,
-    where: Tensor,
-    larger: Tensor,
-    capped: Tensor,
-    last: bool = False,
-) -> None:
-    """From every place on, along an axis, the largest value of a region, `best`, and its place, `where`.
+    values: Tensor, places: Tensor, stride: int, most: int, caps: list[Tensor], has_nan: bool, last: bool = False
+) -> tuple[Tensor, Tensor]:
+    """From every place on, along an axis, the largest value of a region and its place.
 
-    Along the last axis nobody asks for `best` any more.
+    Along the last axis nobody asks for the value any more.
     """
-    alone = len(values) - stride if most > 1 else 0  # from there on, a place has none after it
-    best[alone:] = values[alone:]
-    where[alone:] = places[alone:]
+    reach = (most - 1) * stride
+    if caps:  # else no region starts where another place would be missing
+        values, places = F.pad(values, (0, reach)), F.pad(places, (0, reach))
+    count = values.shape[0] - reach
+    best, where = values[:count], places[:count]
     for k in range(1, most):
-        end = len(values) - k * stride
-        candidates, farther, larger, capped = values[k * stride :], places[k * stride :], larger[:end], capped[:end]
-        found, at = (values[:end], places[:end]) if k == 1 else (best[:end], where[:end])
-        if caps:  # −∞ in place of what lies beyond the region
-            cap = caps[k - 1][:end]
-            if has_nan:  # the minimum of −∞ and NaN would be NaN
-                candidates = torch.where(cap > 0, candidates, cap, out=capped)
-            else:
-                candidates = torch.minimum(candidates, cap, out=capped)
-        torch.gt(candidates, found, out=larger)  # 0 or 1 in a floating dtype: five times faster than bool
+        candidates, there = values[k * stride :][:count], places[k * stride :][:count]
+        if caps:  # −∞ in place of what lies beyond the region; the minimum of −∞ and NaN would be NaN
+            cap = caps[k - 1]
+            candidates = torch.where(cap > 0, candidates, cap) if has_nan else torch.minimum(candidates, cap)
+        larger = torch.empty_like(where)
+        torch.gt(candidates, best, out=larger)  # 0 or 1 in a floating dtype: five times faster than bool
         if has_nan:
-            torch.maximum(larger, (candidates != candidates).to(larger), out=larger)
-        torch.lerp(at, farther, larger, out=where[:end])
+            larger = torch.maximum(larger, (candidates != candidates).to(larger))
+        where = torch.lerp(where, there, larger)
         if not last or k + 1 < most:
-            torch.maximum(candidates, found, out=best[:end])
+            best = torch.maximum(candidates, best)
+    return best, where
 
 
 def _pool(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
     if not x.is_floating_point():
         raise NotImplementedError(f"x must be floating point, got {x.dtype}")
-    y: Tensor = _Pool.apply(x, rows, columns)[0]  # type: ignore[no-untyped-call]
+    y: Tensor = _Pool.apply(x, rows, columns)  # type: ignore[no-untyped-call]
     return y
-
-
-def _traced() -> bool:
-    return torch.compiler.is_compiling() or torch.jit.is_tracing()
-
-
-def _parts(planes: Tensor) -> list[slice]:
-    """Some planes after the other: as many as a processor's cache, or part of a device, holds."""
-    if _traced():
-        return [slice(None)]
-    fit = max(1, (SLAB if planes.device.type == "cpu" else 128 * SLAB) // max(1, planes.shape[1]))
-    return [slice(start, start + fit) for start in range(0, len(planes), fit)]
 
 
 def _check_choice(name: str, choice: str, choices: Any) -> None:
