@@ -255,49 +255,69 @@ def _axis(name: str, regions: Regions, x: Tensor) -> _Axis:
     return _Axis(starts, most, sizes if (sizes < most).any() else None)
 
 
+def _pool(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
+    if not x.is_floating_point():
+        raise NotImplementedError(f"x must be floating point, got {x.dtype}")
+    height, width = x.shape[-2:]
+    planes = x.reshape(math.prod(x.shape[:-2]), height * width)
+    rows, columns = rows.spread(x), columns.spread(x)
+    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # the same in operations that both can read
+        y = planes.gather(-1, _places(planes.detach(), (height, width), rows, columns, True).long())
+    else:
+        y = _Pool.apply(planes, (height, width), rows, columns)  # type: ignore[no-untyped-call]
+    return y.view(*x.shape[:-2], rows.starts.shape[0], columns.starts.shape[0])
+
+
 class _Pool(torch.autograd.Function):
-    """Every place is pooled as if a region started there (FMP.9): that needs no index, neighbours are the same numbers
-    read further on, in all planes laid end to end. Then each region that there is looks up the place of its largest
-    value, and the value. The place within its plane is all that is kept.
-    """
+    """Values and gradients of planes, shape (planes, H · W), some at a time. What is kept is the places of the values."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
-        height, width = x.shape[-2:]
-        size, shape = height * width, (rows.starts.shape[-1], columns.starts.shape[-1])
-        planes = x.reshape(math.prod(x.shape[:-2]), size)
-        rows, columns = rows.spread(x), columns.spread(x)
-        y = planes.new_empty(planes.shape[0], shape[0] * shape[1])
-        small = torch.int16 if size <= 2**15 else torch.int32 if size <= 2**31 else torch.int64
-        places = torch.empty_like(y, dtype=small)
-        # Places are computed in x's own kind of number where that has room for them; half never has.
-        exact = torch.float32 if size <= 2**24 and x.dtype != torch.float64 else torch.float64
-        here = torch.arange(size, dtype=exact, device=x.device)
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-        fit = max(1, (SLAB if x.device.type == "cpu" else 128 * SLAB) // max(1, size))
-        for start in [0] if traced else range(0, planes.shape[0], fit):
-            part = slice(None) if traced else slice(start, start + fit)
-            some, down, right = planes[part], rows.of(part), columns.of(part)
-            best, where = some.view(-1), here.expand(some.shape).reshape(-1)
-            has_nan = traced or x.device.type != "cpu" or bool(best.amax().isnan())
-            best, where = _largest_from(best, where, 1, right.most, right.caps((some.shape[0], height, width), -1, x.dtype), has_nan)
-            best, where = _largest_from(best, where, width, down.most, down.caps((some.shape[0], height, width), -2, x.dtype), has_nan, True)
-            found = torch.empty(some.shape, dtype=small, device=x.device)
-            found.view(-1)[: where.shape[0]] = where
-            starts = (down.starts.unsqueeze(1) * width + right.starts).flatten(0, 1).t()
-            torch.gather(found, -1, starts.expand(some.shape[0], -1), out=places[part])
-            torch.gather(some, -1, places[part].long(), out=y[part])
+    def forward(ctx: Any, planes: Tensor, shape: tuple[int, int], rows: _Axis, columns: _Axis) -> Tensor:
+        y = planes.new_empty(planes.shape[0], rows.starts.shape[0] * columns.starts.shape[0])
+        places = torch.empty_like(y, dtype=_small(planes.shape[1]))
+        on_cpu = planes.device.type == "cpu"
+        fit = max(1, (SLAB if on_cpu else 128 * SLAB) // max(1, planes.shape[1]))
+        for start in range(0, planes.shape[0], fit):
+            part = slice(start, start + fit)
+            some = planes[part]
+            has_nan = not on_cpu or bool(some.amax().isnan())
+            places[part] = found = _places(some, shape, rows.of(part), columns.of(part), has_nan)
+            torch.gather(some, -1, found.long(), out=y[part])
         ctx.save_for_backward(places)
-        ctx.shape = x.shape
-        return y.view(*x.shape[:-2], *shape)
+        ctx.size = planes.shape[1]
+        return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradient of every output, added to the place of its value in the order of the outputs, eq. (FMP.10)."""
         (places,) = ctx.saved_tensors
-        grad_x = grad.new_zeros(places.shape[0], ctx.shape[-2] * ctx.shape[-1])
-        grad_x = grad_x.scatter_add_(-1, places.long(), grad.reshape(places.shape))
-        return grad_x.view(ctx.shape), None, None
+        grad_planes = grad.new_zeros(places.shape[0], ctx.size).scatter_add_(-1, places.long(), grad)
+        return grad_planes, None, None, None
+
+
+def _small(size: int) -> torch.dtype:
+    """The smallest whole numbers that count the places of a plane."""
+    return torch.int16 if size <= 2**15 else torch.int32 if size <= 2**31 else torch.int64
+
+
+def _places(planes: Tensor, shape: tuple[int, int], rows: _Axis, columns: _Axis, has_nan: bool) -> Tensor:
+    """Where in its plane the largest value of every region is, (planes, regions).
+
+    Every place is pooled as if a region started there (FMP.9): that needs no index, neighbours are the same numbers read
+    further on, in all planes laid end to end. Then each region that there is looks up its own place.
+    """
+    (count, size), (_, width) = planes.shape, shape
+    # Places are computed in the planes' own kind of number where that has room for them; half never has.
+    exact = torch.float32 if size <= 2**24 and planes.dtype != torch.float64 else torch.float64
+    where = torch.arange(size, dtype=exact, device=planes.device).expand(count, size).reshape(-1)
+    caps = columns.caps((count, *shape), -1, planes.dtype)
+    best, where = _largest_from(planes.reshape(-1), where, 1, columns.most, caps, has_nan)
+    caps = rows.caps((count, *shape), -2, planes.dtype)
+    _, where = _largest_from(best, where, width, rows.most, caps, has_nan, last=True)
+    found = torch.empty(count * size, dtype=_small(size), device=planes.device)
+    found[: where.shape[0]] = where  # no region starts after that
+    starts = (rows.starts.unsqueeze(1) * width + columns.starts).flatten(0, 1).t().expand(count, -1)
+    return found.view(count, size).gather(-1, starts)
 
 
 def _largest_from(
@@ -325,13 +345,6 @@ def _largest_from(
         if not last or k + 1 < most:
             best = torch.maximum(candidates, best)
     return best, where
-
-
-def _pool(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
-    if not x.is_floating_point():
-        raise NotImplementedError(f"x must be floating point, got {x.dtype}")
-    y: Tensor = _Pool.apply(x, rows, columns)  # type: ignore[no-untyped-call]
-    return y
 
 
 def _check_choice(name: str, choice: str, choices: Any) -> None:
