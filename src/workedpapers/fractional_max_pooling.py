@@ -1,7 +1,7 @@
 """Fractional max-pooling: regions one or two steps apart, drawn anew, so that a picture shrinks by less than two.
 
-Graham, "Fractional Max-Pooling", 2014 (arXiv 1412.6071). Equation tags are those of the chapter
-`notebooks/fractional_max_pooling`.
+Graham, "Fractional Max-Pooling", 2014 (arXiv 1412.6071). Equation tags are those of
+`notebooks/fractional_max_pooling`, and from FMP.15 on of `notebooks/fractional_max_pooling_theory`.
 """
 
 import math
@@ -106,8 +106,12 @@ def fractional_max_pool2d(x: Tensor, rows: Regions, columns: Regions) -> Tensor:
     """The largest value of each region: y[…, i, j] = max of x[…, rows i, columns j], eq. (FMP.1).
 
     Of equal values the first in row-major order is the one that gets the gradient, and a NaN wins, as in torch. What
-    is kept for the backward pass is the starts and, in two bytes an output (four in very wide pictures), how far down
-    and right in its region the largest value is. Planes are worked on a few at a time.
+    is kept for the backward pass is the place of each value in its plane: two bytes an output, four in planes of more
+    than 2¹⁵ places. Planes are worked on a few at a time.
+
+    Values and gradients are those of `torch.nn.FractionalMaxPool2d` bit by bit where the starts are the same: squares,
+    a draw for each channel, for every sample u of torch the phase u α − ⌊u α⌋. torch computes starts in its samples'
+    kind of number: in float32 one differs from exact arithmetic now and then (93 → 74: in 3 of 20,000 draws).
 
     Args:
         x: floating point, shape (*lead, H, W).
@@ -130,12 +134,12 @@ class FractionalMaxPool2d(nn.Module):
     Args:
         output_size: height and width after pooling, or one int for both.
         output_ratio: instead, those sizes over the ones before, in (1/2, 1); n_in · ratio is rounded to the nearest
-            size that can be, eq. (FMP.17), as in the paper: 35 / √2 gives 25 (torch rounds down).
+            size that can be, eq. (FMP.11), as in the paper: 35 / √2 gives 25 (torch rounds down).
         kind, overlap: as for `pooling_regions`.
         draw: what shares one draw: the whole "batch", the channels of one "image" (the author's code), or nothing,
             "channel" (torch).
         deterministic_eval: in evaluation, regions of phase 1/2 for all instead, each start the whole number nearest
-            to its mean (FMP.13).
+            to its mean (FMP.8).
     Shape: input (N, C, H, W) or (C, H, W) → the same with the sizes after pooling.
     Raises: ValueError, TypeError: neither or both of size and ratio, or an argument outside what is listed. Called:
         ValueError: another rank, or a size that the input's does not fit; else as `fractional_max_pool2d`.
@@ -191,29 +195,29 @@ class FractionalMaxPool2d(nn.Module):
         if self.output_size:
             return self.output_size
         ratios = self.output_ratio or ()
-        nearest = [math.floor(n_in * ratio + 0.5) for n_in, ratio in zip(input.shape[-2:], ratios, strict=True)]
+        nearest = [int(n_in * ratio + 0.5) for n_in, ratio in zip(input.shape[-2:], ratios, strict=True)]
         return tuple(
             min(max(n_out, n_in // 2 + 1), n_in - 1) for n_in, n_out in zip(input.shape[-2:], nearest, strict=True)
         )
 
 
 class _Axis(NamedTuple):
-    """Regions along the rows or columns: starts, (*draws, n_out); the largest size; all sizes if they differ."""
+    """Regions along the rows or columns: starts, (*draws, n_out); the largest size; all sizes where they differ."""
 
     starts: Tensor
     most: int
     sizes: Tensor | None = None
 
-    def spread(self, x: Tensor) -> "_Axis":
+    def by_plane(self, x: Tensor) -> "_Axis":
         """On the device of x, (n_out, planes), or (n_out, 1) where all planes share a draw."""
 
-        def spread(part: Tensor) -> Tensor:
+        def by_plane(part: Tensor) -> Tensor:
             n_out = part.shape[-1]
             if part.numel() > n_out:
                 part = part.expand(*x.shape[:-2], n_out)
             return part.movedim(-1, 0).reshape(n_out, -1).to(x.device)
 
-        return _Axis(spread(self.starts), self.most, None if self.sizes is None else spread(self.sizes))
+        return _Axis(by_plane(self.starts), self.most, None if self.sizes is None else by_plane(self.sizes))
 
     def of(self, planes: slice) -> "_Axis":
         """Those of some planes."""
@@ -221,16 +225,16 @@ class _Axis(NamedTuple):
             return self
         return _Axis(self.starts[:, planes], self.most, None if self.sizes is None else self.sizes[:, planes])
 
-    def caps(self, shape: Sequence[int], dim: int, dtype: torch.dtype) -> list[Tensor]:
-        """What a value may be at most that is 1, 2 … steps on from a place, for planes of a shape laid end to end.
+    def caps(self, shape: tuple[int, int, int], dim: int, dtype: torch.dtype) -> list[Tensor]:
+        """For (planes, H, W) laid end to end, what a value may be at most that is 1, 2 … steps on from a place.
 
-        ∞ where the region that starts at the place goes so far, else −∞. Empty if all regions have one size.
+        ∞ where the region that starts at the place goes so far, else −∞. Nothing where all regions have one size.
         """
         if self.sizes is None:
             return []
         sizes = self.sizes.new_zeros(self.sizes.shape[1], shape[dim]).scatter(-1, self.starts.t(), self.sizes.t())
         sizes = sizes.unsqueeze(-1 if dim == -2 else -2)
-        caps = [torch.where(sizes > k, math.inf, -math.inf).to(dtype) for k in range(1, self.most)]
+        caps = (torch.where(sizes > k, math.inf, -math.inf).to(dtype) for k in range(1, self.most))
         return [cap.expand(shape).reshape(-1) for cap in caps]
 
 
@@ -256,12 +260,14 @@ def _axis(name: str, regions: Regions, x: Tensor) -> _Axis:
 
 
 def _pool(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
+    """`fractional_max_pool2d` over regions that need no check."""
     if not x.is_floating_point():
         raise NotImplementedError(f"x must be floating point, got {x.dtype}")
     height, width = x.shape[-2:]
     planes = x.reshape(math.prod(x.shape[:-2]), height * width)
-    rows, columns = rows.spread(x), columns.spread(x)
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # the same in operations that both can read
+    rows, columns = rows.by_plane(x), columns.by_plane(x)
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if tracing or torch.compiler.is_compiling():  # the same, in one piece and without a look at the values
         y = planes.gather(-1, _places(planes.detach(), (height, width), rows, columns, True).long())
     else:
         y = _Pool.apply(planes, (height, width), rows, columns)  # type: ignore[no-untyped-call]
@@ -269,7 +275,7 @@ def _pool(x: Tensor, rows: _Axis, columns: _Axis) -> Tensor:
 
 
 class _Pool(torch.autograd.Function):
-    """Values and gradients of planes, shape (planes, H · W), some at a time. What is kept is the places of the values."""
+    """The value of every region of planes, (planes, H · W) to (planes, regions). All that is kept is their places."""
 
     @staticmethod
     def forward(ctx: Any, planes: Tensor, shape: tuple[int, int], rows: _Axis, columns: _Axis) -> Tensor:
@@ -303,8 +309,8 @@ def _small(size: int) -> torch.dtype:
 def _places(planes: Tensor, shape: tuple[int, int], rows: _Axis, columns: _Axis, has_nan: bool) -> Tensor:
     """Where in its plane the largest value of every region is, (planes, regions).
 
-    Every place is pooled as if a region started there (FMP.9): that needs no index, neighbours are the same numbers read
-    further on, in all planes laid end to end. Then each region that there is looks up its own place.
+    Every place is pooled as if a region started there (FMP.9): that needs no index, neighbours are the same numbers
+    read further on, in all planes laid end to end. Then each region that there is looks up its own place.
     """
     (count, size), (_, width) = planes.shape, shape
     # Places are computed in the planes' own kind of number where that has room for them; half never has.
@@ -315,7 +321,7 @@ def _places(planes: Tensor, shape: tuple[int, int], rows: _Axis, columns: _Axis,
     caps = rows.caps((count, *shape), -2, planes.dtype)
     _, where = _largest_from(best, where, width, rows.most, caps, has_nan, last=True)
     found = torch.empty(count * size, dtype=_small(size), device=planes.device)
-    found[: where.shape[0]] = where  # no region starts after that
+    found[: where.shape[0]] = where  # no region starts at the others
     starts = (rows.starts.unsqueeze(1) * width + columns.starts).flatten(0, 1).t().expand(count, -1)
     return found.view(count, size).gather(-1, starts)
 
@@ -325,17 +331,17 @@ def _largest_from(
 ) -> tuple[Tensor, Tensor]:
     """From every place on, along an axis, the largest value of a region and its place.
 
-    Along the last axis nobody asks for the value any more.
+    Places at the end are left out if no region can start there. The last axis has no need of the values.
     """
     reach = (most - 1) * stride
-    if caps:  # else no region starts where another place would be missing
+    if caps:  # regions that end early may start anywhere
         values, places = F.pad(values, (0, reach)), F.pad(places, (0, reach))
     count = values.shape[0] - reach
     best, where = values[:count], places[:count]
     for k in range(1, most):
         candidates, there = values[k * stride :][:count], places[k * stride :][:count]
         if caps:  # −∞ in place of what lies beyond the region; the minimum of −∞ and NaN would be NaN
-            cap = caps[k - 1]
+            cap = caps[k - 1][:count]
             candidates = torch.where(cap > 0, candidates, cap) if has_nan else torch.minimum(candidates, cap)
         larger = torch.empty_like(where)
         torch.gt(candidates, best, out=larger)  # 0 or 1 in a floating dtype: five times faster than bool
