@@ -195,7 +195,7 @@ class FractionalMaxPool2d(nn.Module):
         if self.output_size:
             return self.output_size
         ratios = self.output_ratio or ()
-        nearest = [int(n_in * ratio + 0.5) for n_in, ratio in zip(input.shape[-2:], ratios, strict=True)]
+        nearest = [math.floor(n_in * ratio + 0.5) for n_in, ratio in zip(input.shape[-2:], ratios, strict=True)]
         return tuple(
             min(max(n_out, n_in // 2 + 1), n_in - 1) for n_in, n_out in zip(input.shape[-2:], nearest, strict=True)
         )
