@@ -675,7 +675,7 @@ def test_half_precision_equals_torchs_layer_bit_for_bit(dtype):
         for axis in parts
     ]
     for x in (torch.randn(1, 8, 8, 8, generator=seeded()).to(dtype), picture(1, 8, 8, 8, levels=8, dtype=dtype)):
-        grad_output = gradients_for(x, *axes)  # other sums may differ in the last bit: torch rounds each on its own
+        grad_output = gradients_for(x, *axes)  # others may differ in the last bit: torch rounds one by one
         y, grad = pooled(x, *axes, grad_output)
         peer = x.clone().requires_grad_()
         theirs = functional.fractional_max_pool2d(peer, 2, output_size=5, _random_samples=samples)
@@ -1178,6 +1178,14 @@ def test_derivatives_of_the_layer_from_a_seed_equal_finite_differences(name):
     x = torch.randperm(2 * 36, generator=seeded()).double().view(1, 2, 6, 6).requires_grad_()
     assert torch.autograd.gradcheck(function, x)
     assert torch.autograd.gradgradcheck(function, x)
+
+
+def test_gradients_that_meet_at_one_place_are_rounded_once_in_half_precision():
+    x = torch.zeros(3, 3, dtype=torch.float16)
+    x[1, 1] = 1  # in all four squares
+    squares = torch.tensor([0, 1]), torch.tensor([2, 3])
+    _, grad = pooled(x, squares, squares, torch.tensor([[2048, 1], [1, 0]], dtype=torch.float16))
+    assert grad[1, 1] == 2050  # 2048 + 1 is 2048
 
 
 def test_a_second_backward_pass_gives_the_same_gradient():
