@@ -111,7 +111,7 @@ def fractional_max_pool2d(x: Tensor, rows: Regions, columns: Regions) -> Tensor:
 
     Values and gradients are those of `torch.nn.FractionalMaxPool2d` bit by bit where the starts are the same: squares,
     a draw for each channel, for every sample u of torch the phase u α − ⌊u α⌋. torch computes starts in its samples'
-    kind of number: in float32 one differs from exact arithmetic now and then (93 → 74: in 3 of 20,000 draws).
+    kind of number: in float32 one differs from exact arithmetic now and then (93 → 74: in a few of 20,000 draws).
     And in half precision it rounds the gradients that meet at one place one by one, here their sum is rounded once.
 
     Args:
