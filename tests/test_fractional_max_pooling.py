@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from workedpapers import fractional_max_pooling as module
 from workedpapers.fractional_max_pooling import FractionalMaxPool2d, fractional_max_pool2d, pooling_regions
@@ -488,15 +489,27 @@ def test_half_precision_finds_places_that_it_has_no_number_for():
     assert_as_looped(x, (torch.tensor([0]), torch.tensor([2])), columns)
 
 
-@pytest.mark.parametrize(("width", "size"), [(2**15 - 2, 2), (2**15 - 1, 4), (2**16 + 5, 4)])
-def test_wide_images_keep_more_bytes_only_where_a_place_needs_them(width, size):
-    x = torch.zeros(3, width)
-    x[1, [1, 40]] = x[2, width - 1] = 1
-    rows = torch.tensor([0, 1]), torch.tensor([2, 3])
+@pytest.mark.parametrize(("width", "size"), [(2**14, 2), (2**14 + 1, 4), (2**15 + 5, 4), (2**23 + 1, 4)])
+def test_large_images_keep_more_bytes_only_where_a_place_needs_them(width, size):
+    x = torch.zeros(2, width)
+    x[1, [1, 40, width - 1]] = 1  # float32 has no number for the last of 2²⁴ + 2 places
+    rows = torch.tensor([0]), torch.tensor([2])
     columns = torch.tensor([0, 39, width - 2]), torch.tensor([2, 41, width])
-    assert_as_looped(x, rows, columns)
     x.requires_grad_()
-    assert saved_bytes(lambda: fractional_max_pool2d(x, rows, columns)) == size * 6 + 8 * (2 + 3)
+    y = fractional_max_pool2d(x, rows, columns)
+    y.backward(torch.tensor([[2.0, 3.0, 4.0]]))
+    assert y.tolist() == [[1, 1, 1]]
+    assert x.grad.nonzero().tolist() == [[1, 1], [1, 40], [1, width - 1]]
+    assert saved_bytes(lambda: fractional_max_pool2d(x, rows, columns)) == size * 3
+
+
+@pytest.mark.parametrize(("width", "dtype"), [(2**31, torch.int32), (2**31 + 1, torch.int64)])
+def test_the_places_of_the_largest_images_do_not_overflow(width, dtype):
+    x = torch.zeros(1, width, device="meta", requires_grad=True)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda nothing: nothing):
+        fractional_max_pool2d(x, (line(0), line(1)), (line(0), line(2)))
+    assert [tensor.dtype for tensor in kept] == [dtype]
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 6, 7), (2, 0, 6, 7), (0, 0, 6, 7), (0, 6, 7)])
@@ -538,22 +551,26 @@ def test_draws_may_belong_to_any_of_many_leading_dimensions(draws):
     assert_as_looped(x, *regions_for(x.shape, overlaps=("interval", "square"), draws=(draws, draws)))
 
 
-def pieces(x):
-    return [tuple(module._cut(x, slab).shape) for slab in module._slabs(x)]
+def pieces(monkeypatch, *shape, device="cpu"):
+    """How many planes are pooled at a time."""
+    counts, places = [], module._places
+    monkeypatch.setattr(module, "_places", lambda planes, *rest: counts.append(len(planes)) or places(planes, *rest))
+    fractional_max_pool2d(torch.zeros(shape, device=device), *regions_for(shape))
+    monkeypatch.setattr(module, "_places", places)
+    return counts
 
 
 def test_only_what_a_cache_cannot_hold_is_cut_into_pieces(monkeypatch):
-    assert pieces(torch.zeros(2**13, 1, 64)) == 2 * [(2**12, 1, 64)]  # 1 MB each
-    assert pieces(torch.zeros(1, 2**13, 64)) == 2 * [(1, 2**12, 64)]  # one image of many channels
-    monkeypatch.setattr(module, "SLAB", 30)
-    assert pieces(torch.zeros(3, 1, 10)) == [(3, 1, 10)]
-    assert pieces(torch.zeros(7, 1, 10)) == [(3, 1, 10), (3, 1, 10), (1, 1, 10)]
-    assert pieces(torch.zeros(3, 2, 10)) == 3 * [(1, 2, 10)]
-    assert pieces(torch.zeros(2, 4, 10)) == 2 * [(1, 3, 10), (1, 1, 10)]
-    assert pieces(torch.zeros(2, 1, 50)) == 2 * [(1, 1, 50)]
-    assert pieces(torch.zeros(7, 1, 10, device="meta")) == [(7, 1, 10)]
-    assert len(pieces(torch.zeros(2, 128 * 3, 10, device="meta"))) == 2
-    assert pieces(torch.zeros(0, 3, 10)) == []
+    assert pieces(monkeypatch, 2**13, 8, 8) == 2 * [2**12]  # 1 MB each
+    assert pieces(monkeypatch, 2, 2**12, 8, 8) == 2 * [2**12]
+    monkeypatch.setattr(module, "SLAB", 60)
+    assert pieces(monkeypatch, 3, 4, 5) == [3]
+    assert pieces(monkeypatch, 7, 4, 5) == [3, 3, 1]
+    assert pieces(monkeypatch, 2, 2, 5, 4) == [3, 1]
+    assert pieces(monkeypatch, 2, 10, 10) == [1, 1]
+    assert pieces(monkeypatch, 9, 4, 5, device="meta") == [9]
+    assert pieces(monkeypatch, 128 * 3 + 1, 4, 5, device="meta") == [128 * 3, 1]
+    assert pieces(monkeypatch, 0, 4, 5) == []
 
 
 @pytest.mark.parametrize("draws", [((1, 5), (1, 1)), ((2, 1), (1, 5)), ((2, 5), (2, 5)), ((5,), (1, 5))])
@@ -562,19 +579,6 @@ def test_pieces_of_channels_keep_their_own_draws(monkeypatch, draws):
     for slab in (1, 100, 200, 1000):
         monkeypatch.setattr(module, "SLAB", slab)
         assert_as_looped(x, *regions_for(x.shape, overlaps=("interval", "disjoint"), draws=draws))
-
-
-@pytest.mark.full
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's own
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_compiled_layer_takes_batches_of_any_size(kind):
-    layer = torch.compile(FractionalMaxPool2d(4, kind=kind, deterministic_eval=True).eval(), backend="eager")
-    plain = FractionalMaxPool2d(4, deterministic_eval=True).eval()
-    for size in (2, 3):
-        x = torch.randn(size, 2, 6, 6)
-        assert torch.equal(layer(x), plain(x))
-    assert layer.train()(x).shape == (3, 2, 4, 4)
-    assert layer(x[:1]).shape == (1, 2, 4, 4)
 
 
 def torch_case(shape, sizes, dtype, seed=0):
@@ -630,7 +634,7 @@ def test_several_regions_that_share_a_place_add_up_in_torchs_order():
 
 @pytest.mark.parametrize(("shape", "sizes"), [((2, 3, 35, 35), (25, 25)), ((2, 2, 93, 57), (74, 45))])
 def test_what_torch_itself_draws_gives_the_same_pooling(shape, sizes):
-    """Drawn samples, and phases from them in exact arithmetic: rounding could part the two, and does not."""
+    """Samples in double precision, and phases from them in exact arithmetic: these ones give the same starts."""
     x = torch.randn(shape, dtype=torch.float64, generator=seeded())
     samples = torch.rand(*shape[:2], 2, dtype=torch.float64, generator=seeded(1))
     theirs = functional.fractional_max_pool2d(x, 2, output_size=sizes, _random_samples=samples)
@@ -641,6 +645,43 @@ def test_what_torch_itself_draws_gives_the_same_pooling(shape, sizes):
         draws = [pooling_regions(n_in, n_out, phase=float(phase)) for phase in drawn]
         axes.append(tuple(part.view(*shape[:2], n_out) for part in stacked(draws)))
     assert_same_bits(fractional_max_pool2d(x, *axes), theirs)
+
+
+def test_torchs_starts_give_torchs_bits_whatever_their_rounding():
+    x, shape = torch.randn(4, 50, 93, 57, generator=seeded()).relu(), (4, 50)
+    samples = torch.rand(*shape, 2, generator=seeded(1))  # float32: in which torch rounds
+    grad_output = torch.randn(*shape, 74, 45, generator=seeded(2))
+
+    def theirs(x):
+        return functional.fractional_max_pool2d(x, 2, output_size=(74, 45), _random_samples=samples)
+
+    lines = -torch.arange(93.0).unsqueeze(1).expand_as(x), -torch.arange(57.0).expand_as(x)
+    rows, columns = -theirs(lines[0])[..., 0].long(), -theirs(lines[1])[..., 0, :].long()
+    y, grad = pooled(x, (rows, rows + 2), (columns, columns + 2), grad_output)
+    peer = x.clone().requires_grad_()
+    theirs(peer).backward(grad_output)
+    assert_same_bits(y, theirs(x))
+    assert torch.equal(grad, peer.grad)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_equals_torchs_layer_bit_for_bit(dtype):
+    parts = [[Fraction(2 * k + 1, 16) for k in order] for order in (range(8), range(7, -1, -1))]
+    if dtype == torch.bfloat16:  # has fewer digits
+        parts = [[Fraction(1, 4), Fraction(3, 4)] * 4] * 2
+    samples = torch.tensor([[float(u) for u in axis] for axis in parts[::-1]], dtype=dtype).t().unsqueeze(0)
+    axes = [
+        tuple(part.unsqueeze(0) for part in stacked([pooling_regions(8, 5, phase=float(u * 3 / 2 % 1)) for u in axis]))
+        for axis in parts
+    ]
+    for x in (torch.randn(1, 8, 8, 8, generator=seeded()).to(dtype), picture(1, 8, 8, 8, levels=8, dtype=dtype)):
+        grad_output = gradients_for(x, *axes)  # others may differ in the last bit: torch rounds one by one
+        y, grad = pooled(x, *axes, grad_output)
+        peer = x.clone().requires_grad_()
+        theirs = functional.fractional_max_pool2d(peer, 2, output_size=5, _random_samples=samples)
+        theirs.backward(grad_output)
+        assert_same_bits(y.nan_to_num(nan=7), theirs.detach().nan_to_num(nan=7))  # bfloat16 has many NaNs
+        assert torch.equal(grad, peer.grad)
 
 
 @pytest.mark.parametrize("overlap", OVERLAPS)
@@ -667,15 +708,14 @@ def test_third_derivatives_go_through():
 
 
 @pytest.mark.parametrize("draws", [(), (8, 1), (8, 5)])
-def test_two_bytes_an_output_and_the_starts_are_kept_for_the_backward_pass(draws):
+def test_two_bytes_an_output_are_kept_for_the_backward_pass(draws):
     x = torch.randn(8, 5, 35, 35, requires_grad=True)
-    outputs, starts = 8 * 5 * 25 * 25, 2 * 25 * math.prod(draws)
     rows, columns = (pooling_regions(35, 25, size=draws) for _ in range(2))
     ours = saved_bytes(lambda: fractional_max_pool2d(x, rows, columns))
-    assert ours == 2 * outputs + 8 * starts
+    assert ours == 2 * 8 * 5 * 25 * 25
     samples = torch.rand(8, 5, 2)
     theirs = saved_bytes(lambda: functional.fractional_max_pool2d(x, 2, output_size=25, _random_samples=samples))
-    assert ours < theirs / 5
+    assert ours < theirs / 7
 
 
 def test_without_a_gradient_nothing_is_kept():
@@ -740,6 +780,7 @@ FINE = line(0, 2), line(2, 4)
         (torch.zeros(3, 2, 4, 4), pooling_regions(4, 3, size=(3,)), ValueError, r"draws \(3,\) do not broadcast"),
         (torch.zeros(1, 2, 4, 4), pooling_regions(4, 3, size=(3, 1)), ValueError, r"draws \(3, 1\) do not broadcast"),
         (torch.zeros(2, 4, 4), pooling_regions(4, 3, size=(1, 2)), ValueError, r"draws \(1, 2\) do not broadcast"),
+        (torch.zeros(2, 4, 4), pooling_regions(4, 3, size=(0,)), ValueError, r"draws \(0,\) do not broadcast"),
     ],
 )
 def test_what_cannot_be_pooled_is_refused_by_name(x, regions, error, words):
@@ -997,6 +1038,163 @@ def test_the_layer_has_no_state_and_can_be_copied_and_stored():
         assert seen(other, 2, 3, 24, 25) == seen(layer, 2, 3, 24, 25)
 
 
+# Layers of every kind, overlap and draw, by size and by ratio, for images of 6 × 6 and 6 × 7.
+LAYERS = {
+    "squares": lambda: FractionalMaxPool2d(4),
+    "random intervals": lambda: FractionalMaxPool2d(4, kind="random", overlap="interval", draw="channel"),
+    "disjoint by ratio": lambda: FractionalMaxPool2d(output_ratio=0.7, overlap="disjoint", draw="batch"),
+    "fixed": lambda: FractionalMaxPool2d(4, draw="channel", deterministic_eval=True).eval(),
+    "fixed by ratio": lambda: FractionalMaxPool2d(output_ratio=0.7, overlap="interval", deterministic_eval=True).eval(),
+}
+compiles = pytest.mark.filterwarnings(
+    "ignore:Guards may run slower on Python 3.13.0",  # torch says so of that one release
+    "ignore::DeprecationWarning",  # what its own compiler uses
+)
+
+
+def called(function, x, seed=0):
+    """Values and the gradient of x of a call, from a seed."""
+    x = x.detach().clone().requires_grad_()
+    torch.manual_seed(seed)
+    y = function(x)
+    y.backward(gradients_for(x, (y[0, 0, :, 0],), (y[0, 0, 0],)) if len(y) else torch.zeros_like(y))
+    return y.detach(), x.grad
+
+
+def assert_same_call(one, other, x):
+    for found, expected in zip(called(one, x), called(other, x), strict=True):
+        assert_same_bits(found, expected)
+
+
+def some(*cases):
+    """All cases where there is time, else those that are named."""
+    named = {(name, flag) for name, flag in cases}
+    return [
+        pytest.param(name, flag, marks=[] if (name, flag) in named else pytest.mark.full)
+        for name in LAYERS
+        for flag in (False, True)
+    ]
+
+
+@compiles
+@pytest.mark.parametrize(("name", "dynamic"), some(("fixed", False), ("squares", True)))
+def test_a_compiled_layer_is_one_graph_for_images_of_any_size_and_number(name, dynamic):
+    torch._dynamo.reset()
+    layer = LAYERS[name]()
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True, dynamic=dynamic or None)
+    for shape in [(2, 3, 6, 6), (3, 3, 6, 7), (0, 3, 6, 7)]:
+        assert_same_call(compiled, layer, picture(*shape, levels=8))
+    layer.train(not layer.training)
+    assert_same_call(compiled, layer, picture(2, 3, 6, 6, levels=8))
+
+
+@pytest.mark.full
+@compiles
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_compiled_to_machine_code_gives_the_same(monkeypatch, name):
+    torch._dynamo.reset()
+    monkeypatch.setattr(torch._inductor.config, "fallback_random", True)  # its draws are torch's then
+    layer = LAYERS[name]()
+    compiled = torch.compile(layer, fullgraph=True)
+    for shape in [(2, 3, 6, 6), (3, 3, 6, 7)]:
+        assert_same_call(compiled, layer, picture(*shape, levels=8))
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("name", "strict"), some(("random intervals", False), ("fixed by ratio", False), ("fixed", True))
+)
+def test_an_exported_layer_gives_the_same_for_other_sizes(name, strict):
+    layer, sizes = LAYERS[name](), dict.fromkeys((0, 2, 3), torch.export.Dim.DYNAMIC)
+    exported = torch.export.export(layer, (torch.zeros(2, 3, 6, 6),), dynamic_shapes=(sizes,), strict=strict)
+    if layer.output_size:  # torch cannot store how it rounds a ratio
+        stored = io.BytesIO()
+        torch.export.save(exported, stored)
+        stored.seek(0)
+        exported = torch.export.load(stored)
+    for shape in [(2, 3, 6, 6), (5, 3, 6, 7)]:
+        assert_same_call(exported.module(), layer, picture(*shape, levels=8))
+
+
+@compiles
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # sizes are looked at, and those of the example kept
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_traced_layer_gives_the_same_for_other_batches(name):
+    layer = LAYERS[name]()
+    stored = io.BytesIO()
+    torch.jit.save(torch.jit.trace(layer, torch.zeros(2, 3, 6, 6), check_trace=False), stored)
+    stored.seek(0)
+    traced = torch.jit.load(stored)
+    for count in (2, 5):
+        assert_same_call(traced, layer, picture(count, 3, 6, 6, levels=8))
+
+
+def called_under_autocast(layer, x):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return layer(x)
+
+
+WAYS = {
+    "by functional_call": lambda layer, x: torch.func.functional_call(layer, {}, (x,)),
+    "by keyword": lambda layer, x: layer(input=x),
+    "under checkpoint": lambda layer, x: checkpoint(layer, x, use_reentrant=False),
+    "under reentrant checkpoint": lambda layer, x: checkpoint(layer, x, use_reentrant=True),
+    "under autocast": called_under_autocast,
+    "with channels last": lambda layer, x: layer(x.to(memory_format=torch.channels_last)),
+    "transposed": lambda layer, x: layer(x.transpose(-1, -2).contiguous().transpose(-1, -2)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_way_of_a_call_does_not_matter(name, way):
+    layer = LAYERS[name]()
+    assert_same_call(lambda x: WAYS[way](layer, x), layer, picture(3, 2, 6, 7, levels=8))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_layer_works_without_gradients_without_data_and_without_channels(name):
+    layer = LAYERS[name]()
+    x = picture(3, 2, 6, 6, levels=8)
+    expected, _ = called(layer, x)
+    for context in (torch.no_grad(), torch.inference_mode()):
+        torch.manual_seed(0)
+        with context:
+            assert_same_bits(layer(x).clone(), expected)
+    on_meta = x.to("meta").requires_grad_()
+    layer(on_meta).sum().backward()
+    assert on_meta.grad.shape == x.shape
+    assert layer(x[:, :0]).shape == (3, 0, *expected.shape[-2:])
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_derivatives_of_the_layer_from_a_seed_equal_finite_differences(name):
+    layer = LAYERS[name]()
+
+    def function(x):
+        torch.manual_seed(0)
+        return layer(x)
+
+    x = torch.randperm(2 * 36, generator=seeded()).double().view(1, 2, 6, 6).requires_grad_()
+    assert torch.autograd.gradcheck(function, x)
+    assert torch.autograd.gradgradcheck(function, x)
+
+
+def test_gradients_that_meet_at_one_place_are_rounded_once_in_half_precision():
+    x = torch.zeros(3, 3, dtype=torch.float16)
+    x[1, 1] = 1  # in all four squares
+    squares = torch.tensor([0, 1]), torch.tensor([2, 3])
+    _, grad = pooled(x, squares, squares, torch.tensor([[2048, 1], [1, 0]], dtype=torch.float16))
+    assert grad[1, 1] == 2050  # 2048 + 1 is 2048
+
+
+def test_a_second_backward_pass_gives_the_same_gradient():
+    x = picture(2, 3, 9, 12).requires_grad_()
+    y = fractional_max_pool2d(x, *regions_for(x.shape))
+    one, two = (torch.autograd.grad(y.sum(), x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(one, two)
+
+
 def test_the_layer_stands_where_torchs_stands():
     ours = nn.Sequential(nn.Conv2d(1, 4, 2), FractionalMaxPool2d(25), nn.Flatten(), nn.Linear(2500, 3))
     theirs = nn.Sequential(nn.Conv2d(1, 4, 2), nn.FractionalMaxPool2d(2, 25), nn.Flatten(), nn.Linear(2500, 3))
@@ -1022,6 +1220,7 @@ def test_the_layer_stands_where_torchs_stands():
         ({"output_size": 1}, ValueError, "output_size must be at least 2, got 1"),
         ({"output_size": 0}, ValueError, "output_size must be at least 2, got 0"),
         ({"output_size": (5, 1)}, ValueError, r"output_size must be at least 2, got \(5, 1\)"),
+        ({"output_size": (0, 5)}, ValueError, r"output_size must be at least 2, got \(0, 5\)"),
         ({"output_size": 5.0}, TypeError, r"output_size must be one or two numbers \(integral\), got 5.0"),
         ({"output_size": True}, TypeError, "output_size must be one or two numbers .* got True"),
         ({"output_size": (5, True)}, TypeError, r"output_size must be one or two numbers .* got \(5, True\)"),
