@@ -52,13 +52,11 @@ if importlib.util.find_spec("workedpapers") is None:
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Imports
 import math
-from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate, pairwise, product
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
@@ -111,9 +109,11 @@ plt.show()
 # %% [markdown]
 # **What we found**, in the paper's network at a small size:
 #
-# TODO-FOUND
+# - averaged over twelve passes, drawn regions halve the errors of fixed ones on MNIST (4.6 against 9.3%) and save 1.9 points on Fashion-MNIST; the smaller steps alone bring nothing;
+# - a classical augmentation with *fixed* regions does as well or better (3.8%), without any draw inside the network;
+# - in a small Inception-style network with batch norm little is left (13.4 against 14.2%), but answers are steadier.
 #
-# **Use it** TODO-USE
+# **Use it** when you want a bit of ensemble from one training and do not know which changes of a picture leave its label alone. **Not** where an augmentation is at hand.
 #
 # **Minutes:** problem 2 · marks 2 · overlap 4 · the phase 5 · how even 2 · the layer 5 · explore 3 · sizes 3 · it works 4 · passes 4 ·
 # the paper's numbers 2 · worth 2.
@@ -816,7 +816,7 @@ check("FMP.14", torch.stack(measured), law, "over all sequences: a + b/n")
 # Recorded networks obey. Below, Brier's score of trained networks with 1 to 32 passes; the dotted line is computed from one and two passes
 # alone:
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO-ALT"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Brier's score against passes, 1 to 32, five runs of pseudorandom and five of random squares on each data set. All fall steeply at first and flatten from eight passes on; a dotted line computed from one and two passes lies on each bundle to the end."}} tags=["hide-input"]
 # @title The law of passes, on recorded networks
 fig, axes = figures.panels(2)
 for ax, (name, data) in zip(axes, experiment.DATA_SETS.items(), strict=True):
@@ -843,9 +843,12 @@ plt.show()
 # %% [markdown]
 # ## 11. The paper's numbers
 #
-# TODO-HEADLINE
+# **The paper's order of methods shows up; two rivals that it did not run do as well.**
+# #
+# # The paper reports 0.32% on MNIST with random squares, 32n filters, 60,000 pictures and twelve passes, and no augmentation. Two processor cores afford the same
+# # network with 6n filters, 1,000 pictures and 1,000 updates. Every arm has a rate of its own. *4 nets* averages four networks with fixed regions, *affine* has fixed regions and stretches, turns and shifts every picture at random.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO-ALT"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test errors, every run a dot. On MNIST 2×2 and fixed regions lie between 7 and 11 percent, pseudorandom and random ones with twelve passes between 4 and 5, four networks at 5 to 6, affine augmentation below 4; the paper's 0.32 is a dashed line at the bottom. On Fashion-MNIST 2×2 and fixed regions lie between 18 and 21, pseudorandom ones near 17 to 18, random ones between 18 and 20, four networks and affine augmentation at 16 to 17."}} tags=["hide-input"]
 # @title The paper's comparison, and two rivals
 ensembles = sweep(experiment.EXPERIMENTS["ensembles"], "book", device="cpu")
 affine = sweep(experiment.EXPERIMENTS["augmentations"], "book", device="cpu")
@@ -871,15 +874,22 @@ for ax, (name, data) in zip(axes, experiment.DATA_SETS.items(), strict=True):
 figures.paper_line(axes[0], 0.32)
 axes[0].legend(loc="lower left")
 axes[0].set_ylabel("test error (%)")
-fig.suptitle("TODO-TITLE")
+fig.suptitle("Drawing halves the errors on MNIST; so do the rivals")
 plt.show()
 
 # %% [markdown]
-# TODO
+# With twelve passes drawn regions beat fixed ones and 2×2 pooling in every pair of runs if they are pseudorandom. Random ones are level with them on MNIST, and ahead after four times as many updates (2.4 against 3.2%).
 #
 # ## 12. What is it worth?
 #
-# TODO
+# - **Is it the drawing, or the smaller steps?** The drawing: with fixed regions the network is no better than one that halves ([section 1 of the experiments](fractional_max_pooling_experiments.ipynb)).
+# - **One pass only?** Train with draws, then use fixed regions: 6.6±0.6% on MNIST, against 9.3±1.3 of a network trained with fixed ones ([section 2 of the experiments](fractional_max_pooling_experiments.ipynb)).
+# - **Overlapping regions win** clearly where they are random, by 1.9 and 2.4 points; pseudorandom ones gain little ([section 3 of the experiments](fractional_max_pooling_experiments.ipynb)).
+# - **Random before pseudorandom**, as the paper says, if you train long enough; not with dropout, which costs every network that draws ([sections 4 and 5 of the experiments](fractional_max_pooling_experiments.ipynb)).
+# - **A fair rival** is augmentation of the pictures: it does as well or better ([section 7 of the experiments](fractional_max_pooling_experiments.ipynb)).
+#
+# **When to use it:** a small plain network without batch norm, few pictures, no augmentation that you trust; a dozen passes affordable, or one with fixed regions. Take squares, a draw per image, `FractionalMaxPool2d(n_out)`, and no dropout beside it. **When not:** in a modern network with batch norm we found little but steadier answers
+# ([section 9 of the experiments](fractional_max_pooling_experiments.ipynb)). **What came after:** convolutions with stride two and residual networks took over; what lives on is subsampling with care, blurring before it (Zhang 2019), or learning the stride (Riad et al. 2022).
 
 # %% [markdown]
 # ## 13. Exercises

@@ -11,12 +11,20 @@ from workedpapers.lab import Experiment
 
 from .claims import errors, scoreboard
 from .cost import COST, Cost, measure
-from .draws import DRAWS, SEARCH_DRAWS, TUNED_DRAWS
-from .dropout import DROPOUT, DROPOUTS, SEARCH_DROPOUT, TUNED_DROPOUT
-from .longer import LONGER, SEARCH_LONGER, TUNED_LONGER
+from .draws import DIVERGED_DRAWS, DRAWS, SEARCH_DRAWS, TUNED_DRAWS
+from .dropout import DIVERGED_DROPOUT, DROPOUT, DROPOUTS, SEARCH_DROPOUT, TUNED_DROPOUT
+from .longer import DIVERGED_LONGER, LONGER, SEARCH_LONGER, TUNED_LONGER
 from .modern import MODERN, SEARCH_MODERN, TUNED_MODERN
-from .regions import ARMS, DATA_SETS, REGIONS, SEARCH_REGIONS, TUNED_REGIONS, regions
-from .rivals import AUGMENTATIONS, ENSEMBLES, MEMBERS, SEARCH_AUGMENTED, TUNED_AUGMENTED
+from .regions import ARMS, DATA_SETS, DIVERGED_REGIONS, OTHERS, SEARCH_REGIONS, SQUARES, TUNED_REGIONS, regions
+from .rivals import (
+    AUGMENTATIONS,
+    AUGMENTED,
+    DIVERGED_AUGMENTED,
+    ENSEMBLES,
+    MEMBERS,
+    SEARCH_AUGMENTED,
+    TUNED_AUGMENTED,
+)
 from .training import (
     OVERLAPS,
     PASSES,
@@ -32,11 +40,14 @@ from .training import (
     predict,
     set_regions,
     train,
+    tuned,
 )
 
 __all__ = [
     "ARMS",
+    "AUGMENTED",
     "DATA_SETS",
+    "DIVERGED",
     "DROPOUT",
     "EXPERIMENTS",
     "MEMBERS",
@@ -120,10 +131,13 @@ PAPER = Experiment(
     {"paper": range(1)},
 )
 
+#: Arms and the rates that their searches chose, at which one of three final runs diverged; they run at half of that.
+DIVERGED = DIVERGED_REGIONS | DIVERGED_LONGER | DIVERGED_DROPOUT | DIVERGED_DRAWS | DIVERGED_AUGMENTED
 EXPERIMENTS: dict[str, Experiment[Any]] = {
     "check": CHECK,
     "search_regions": SEARCH_REGIONS,
-    "regions": REGIONS,
+    "squares": SQUARES,
+    "others": OTHERS,
     "search_longer": SEARCH_LONGER,
     "longer": LONGER,
     "search_dropout": SEARCH_DROPOUT,
@@ -135,6 +149,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "draws": DRAWS,
     "search_modern": SEARCH_MODERN,
     "modern": MODERN,
+    "diverged": tuned(DIVERGED, range(3)),
     "paper": PAPER,
     "cost": COST,
 }

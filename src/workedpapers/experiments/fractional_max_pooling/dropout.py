@@ -3,13 +3,27 @@
 from .training import Training, searched, tuned
 
 DROPOUT = 0.25
-DROPPED = ("fixed", "pseudorandom", "random")
-#: What `SEARCH_DROPOUT` chose, in the order of `DROPPED`.
-DROPOUT_RATES = {"mnist": (0.02, 0.02, 0.02), "fashion-mnist": (0.02, 0.02, 0.02)}
+
+
+def dropped(data: str, pooling: str) -> Training:
+    """Squares, and dropout that rises to a quarter."""
+    return Training(data, pooling=pooling, dropout=DROPOUT)
+
+
+#: What `SEARCH_DROPOUT` chose, or half of that where one of three runs diverged at it.
 TUNED_DROPOUT = {
-    Training(data, pooling=pooling, dropout=DROPOUT): rate
-    for data, rates in DROPOUT_RATES.items()
-    for pooling, rate in zip(DROPPED, rates, strict=True)
+    dropped("mnist", "fixed"): 0.02,
+    dropped("mnist", "pseudorandom"): 0.02,
+    dropped("mnist", "random"): 0.02,
+    dropped("fashion-mnist", "fixed"): 0.04,
+    dropped("fashion-mnist", "pseudorandom"): 0.02,
+    dropped("fashion-mnist", "random"): 0.04,
 }
-SEARCH_DROPOUT = searched(TUNED_DROPOUT)
+DIVERGED_DROPOUT = {
+    dropped("mnist", "fixed"): 0.04,
+    dropped("mnist", "pseudorandom"): 0.04,
+    dropped("mnist", "random"): 0.04,
+    dropped("fashion-mnist", "pseudorandom"): 0.04,
+}
+SEARCH_DROPOUT = searched(TUNED_DROPOUT | DIVERGED_DROPOUT)
 DROPOUTS = tuned(TUNED_DROPOUT, range(3))

@@ -24,23 +24,21 @@ def augmented(data: str, pooling: str, strength: float) -> Training:
 #: What `SEARCH_AUGMENTED` chose for each strength.
 AUGMENTED = {
     augmented("mnist", "fixed", 0.1): 0.02,
-    augmented("mnist", "fixed", 0.2): 0.02,
-    augmented("mnist", "pseudorandom", 0.1): 0.02,
+    augmented("mnist", "fixed", 0.2): 0.04,
+    augmented("mnist", "pseudorandom", 0.1): 0.01,
     augmented("mnist", "pseudorandom", 0.2): 0.02,
-    augmented("fashion-mnist", "fixed", 0.1): 0.02,
+    augmented("fashion-mnist", "fixed", 0.1): 0.04,
     augmented("fashion-mnist", "fixed", 0.2): 0.02,
-    augmented("fashion-mnist", "pseudorandom", 0.1): 0.02,
-    augmented("fashion-mnist", "pseudorandom", 0.2): 0.02,
+    augmented("fashion-mnist", "pseudorandom", 0.1): 0.04,
+    augmented("fashion-mnist", "pseudorandom", 0.2): 0.04,
 }
 SEARCH_AUGMENTED = searched(AUGMENTED)
-#: The better strength of each arm.
+#: The better strength of each arm, at that rate or at half of it where one of three runs diverged.
 TUNED_AUGMENTED = {
-    arm: AUGMENTED[arm]
-    for arm in (
-        augmented("mnist", "fixed", 0.2),
-        augmented("mnist", "pseudorandom", 0.2),
-        augmented("fashion-mnist", "fixed", 0.1),
-        augmented("fashion-mnist", "pseudorandom", 0.1),
-    )
+    augmented("mnist", "fixed", 0.2): 0.02,
+    augmented("mnist", "pseudorandom", 0.2): 0.02,
+    augmented("fashion-mnist", "fixed", 0.1): 0.04,
+    augmented("fashion-mnist", "pseudorandom", 0.1): 0.04,
 }
+DIVERGED_AUGMENTED = {augmented("mnist", "fixed", 0.2): 0.04}
 AUGMENTATIONS = tuned(TUNED_AUGMENTED, range(3))
