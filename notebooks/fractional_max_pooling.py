@@ -52,13 +52,11 @@ if importlib.util.find_spec("workedpapers") is None:
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Imports
 import math
-from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate, pairwise, product
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
