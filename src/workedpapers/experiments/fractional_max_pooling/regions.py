@@ -34,7 +34,7 @@ DIVERGED_REGIONS = {
     arm("mnist", "pseudorandom", "interval"): 0.04,
     arm("fashion-mnist", "pseudorandom", "disjoint"): 0.08,
 }
-SEARCH_REGIONS = searched(TUNED_REGIONS | DIVERGED_REGIONS)
+SEARCH_REGIONS = searched(TUNED_REGIONS | DIVERGED_REGIONS, (0.01, 0.02, 0.04, 0.08))
 SQUARES = tuned({config: rate for config, rate in TUNED_REGIONS.items() if config.overlap == "square"})
 OTHERS = tuned({config: rate for config, rate in TUNED_REGIONS.items() if config.overlap != "square"}, range(3))
 
