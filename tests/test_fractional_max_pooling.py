@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch._inductor import config as inductor_config
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -1091,13 +1092,13 @@ def test_a_compiled_layer_is_one_graph_for_images_of_any_size_and_number(name, d
 @pytest.mark.full
 @compiles
 @pytest.mark.parametrize("name", LAYERS)
-def test_a_layer_compiled_to_machine_code_gives_the_same(monkeypatch, name):
+def test_a_layer_compiled_to_machine_code_gives_the_same(name):
     torch._dynamo.reset()
-    monkeypatch.setattr(torch._inductor.config, "fallback_random", True)  # its draws are torch's then
     layer = LAYERS[name]()
-    compiled = torch.compile(layer, fullgraph=True)
-    for shape in [(2, 3, 6, 6), (3, 3, 6, 7)]:
-        assert_same_call(compiled, layer, picture(*shape, levels=8))
+    with inductor_config.patch(fallback_random=True):  # its draws are torch's then
+        compiled = torch.compile(layer, fullgraph=True)
+        for shape in [(2, 3, 6, 6), (3, 3, 6, 7)]:
+            assert_same_call(compiled, layer, picture(*shape, levels=8))
 
 
 @compiles
