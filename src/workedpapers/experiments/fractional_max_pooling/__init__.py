@@ -15,19 +15,17 @@ from .draws import DIVERGED_DRAWS, DRAWS, SEARCH_DRAWS, TUNED_DRAWS
 from .dropout import DIVERGED_DROPOUT, DROPOUT, DROPOUTS, SEARCH_DROPOUT, TUNED_DROPOUT
 from .longer import DIVERGED_LONGER, LONGER, SEARCH_LONGER, TUNED_LONGER
 from .modern import MODERN, SEARCH_MODERN, TUNED_MODERN
-from .regions import ARMS, DATA_SETS, DIVERGED_REGIONS, OTHERS, SEARCH_REGIONS, SQUARES, TUNED_REGIONS, regions
+from .regions import DATA_SETS, DIVERGED_REGIONS, OTHERS, SEARCH_REGIONS, SQUARES, TUNED_REGIONS, regions
 from .rivals import (
     AUGMENTATIONS,
     AUGMENTED,
     DIVERGED_AUGMENTED,
     ENSEMBLES,
-    MEMBERS,
     SEARCH_AUGMENTED,
     TUNED_AUGMENTED,
 )
 from .training import (
     OVERLAPS,
-    PASSES,
     Affine,
     Block,
     Fixed,
@@ -44,15 +42,12 @@ from .training import (
 )
 
 __all__ = [
-    "ARMS",
     "AUGMENTED",
     "DATA_SETS",
     "DIVERGED",
     "DROPOUT",
     "EXPERIMENTS",
-    "MEMBERS",
     "OVERLAPS",
-    "PASSES",
     "TUNED_AUGMENTED",
     "TUNED_DRAWS",
     "TUNED_DROPOUT",
@@ -131,7 +126,7 @@ PAPER = Experiment(
     {"paper": range(1)},
 )
 
-#: Arms and the rates that their searches chose, at which one of three final runs diverged; they run at half of that.
+#: Arms and the rates that their searches chose, at which at least one of three final runs diverged; they run at half.
 DIVERGED = DIVERGED_REGIONS | DIVERGED_LONGER | DIVERGED_DROPOUT | DIVERGED_DRAWS | DIVERGED_AUGMENTED
 EXPERIMENTS: dict[str, Experiment[Any]] = {
     "check": CHECK,

@@ -10,7 +10,7 @@ def shared(pooling: str, draw: Draw) -> Training:
     return Training("fashion-mnist", pooling=pooling, draw=draw)
 
 
-#: What `SEARCH_DRAWS` chose, or half of that where one of three runs diverged at it.
+#: What `SEARCH_DRAWS` chose, or half of that where at least one of three runs diverged at it.
 TUNED_DRAWS = {
     shared("pseudorandom", "batch"): 0.04,
     shared("pseudorandom", "channel"): 0.04,

@@ -10,7 +10,7 @@ def dropped(data: str, pooling: str) -> Training:
     return Training(data, pooling=pooling, dropout=DROPOUT)
 
 
-#: What `SEARCH_DROPOUT` chose, or half of that where one of three runs diverged at it.
+#: What `SEARCH_DROPOUT` chose, or half of that where at least one of three runs diverged at it.
 TUNED_DROPOUT = {
     dropped("mnist", "fixed"): 0.02,
     dropped("mnist", "pseudorandom"): 0.02,

@@ -10,7 +10,7 @@ def long(pooling: str) -> Training:
     return Training(pooling=pooling, updates=UPDATES)
 
 
-#: What `SEARCH_LONGER` chose, or half of that where one of three runs diverged at it.
+#: What `SEARCH_LONGER` chose, or half of that where at least one of three runs diverged at it.
 TUNED_LONGER = {long("fixed"): 0.02, long("pseudorandom"): 0.02, long("random"): 0.04}
 DIVERGED_LONGER = {long("fixed"): 0.04}
 SEARCH_LONGER = searched(TUNED_LONGER | DIVERGED_LONGER)

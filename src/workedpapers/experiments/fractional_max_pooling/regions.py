@@ -28,7 +28,7 @@ REGION_RATES = {
 TUNED_REGIONS = {
     arm(data, *parts): rate for data, rates in REGION_RATES.items() for parts, rate in zip(ARMS, rates, strict=True)
 }
-#: The rate that the search chose where one of three final runs diverged at it.
+#: The rate that the search chose where at least one of three final runs diverged at it.
 DIVERGED_REGIONS = {
     arm("mnist", "fixed", "square"): 0.04,
     arm("mnist", "pseudorandom", "interval"): 0.04,

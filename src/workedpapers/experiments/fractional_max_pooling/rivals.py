@@ -33,7 +33,7 @@ AUGMENTED = {
     augmented("fashion-mnist", "pseudorandom", 0.2): 0.04,
 }
 SEARCH_AUGMENTED = searched(AUGMENTED)
-#: The better strength of each arm, at that rate or at half of it where one of three runs diverged.
+#: The better strength of each arm, at that rate or at half of it where at least one of three runs diverged.
 TUNED_AUGMENTED = {
     augmented("mnist", "fixed", 0.2): 0.02,
     augmented("mnist", "pseudorandom", 0.2): 0.02,
