@@ -19,9 +19,11 @@
 #
 # **The idea.** Let neighbouring regions start one *or* two pixels apart, and *draw* which, anew for every picture and layer. The draw is an
 # augmentation inside the network. And a network that draws is a whole ensemble: ask it several times and average. In the form that you
-# will build, region $i$ of $N_\text{out}$ is two wide and starts at the whole part of an even walk whose steps are $\alpha$ on average,
+# will build, region $i=0,\dots,N_\text{out}-1$ is two wide, and the starts walk in steps of $\alpha$, rounded down:
 #
-# $$ y_{ij}=\max_{k\in R_i,\;l\in C_j}x_{kl}, \qquad R_i=[m_i,\,m_i+2), \qquad m_i=\lfloor\alpha\,i+\theta\rfloor, \qquad \theta\text{ drawn from }[0,1) $$
+# $$ y_{ij}=\max_{k\in R_i,\;l\in C_j}x_{kl}, \qquad R_i=[m_i,\,m_i+2), \qquad m_i=\lfloor\alpha\,i+\theta\rfloor, \qquad \alpha=\frac{N_\text{in}-2}{N_\text{out}-1}, \qquad \theta\text{ drawn from }[0,1) $$
+#
+# From 6 to 4, $\alpha=\frac43$: with $\theta=0.5$ the regions start at 0, 1, 3 and 4.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing
@@ -465,8 +467,8 @@ plt.show()
 #
 # $$ y_{ij}=\max_{k\in R_i}\,\max_{l\in C_j}\,x_{kl}=M_{m_i,\,m'_j} \tag{FMP.9} $$
 #
-# That is a layer of a dozen lines. A phase $\theta=k/S$ with $k$ from $0,\dots,S-1$ is random enough: the fractional parts of $\alpha i$ are multiples
-# of $1/S$, so a mark jumps at such phases only. And whole numbers never round:
+# That is a layer of a dozen lines. A phase $\theta=k/S$ with $k$ from $0,\dots,S-1$ is the same draw: the fractional parts of $\alpha i$ are multiples
+# of $1/S$, so a mark jumps at such phases only, and all $\theta$ from $k/S$ to $(k+1)/S$ give the same marks. And whole numbers never round:
 
 
 # %%
@@ -479,6 +481,8 @@ class MyFractionalMaxPool2d(nn.Module):
 
     def marks(self, n_in):
         S, D = self.n_out - 1, n_in - 2  # (FMP.4)
+        if not S <= D <= 2 * S:
+            raise ValueError(f"steps of 1 and 2 do not go from {n_in} to {self.n_out}")
         if self.kind == "random":
             steps = 1 + (torch.randperm(S) < D - S).long()  # (FMP.2)
             return F.pad(steps.cumsum(0), (1, 0))
@@ -524,7 +528,7 @@ print("different outputs for π in 200 calls:", len(outputs))
 #
 # </details>
 #
-# Does it do what PyTorch's layer does? That one draws a $u$ per image, channel and side, and has $\theta=\alpha u-\lfloor\alpha u\rfloor$
+# Does it do what PyTorch's layer does? That one draws a $u$ per image, channel and side, and has $\theta=\alpha u-\lfloor\alpha u\rfloor$, small phases more often than large ones
 # ([section 4 of the theory](fractional_max_pooling_theory.ipynb)); handed our phase, it must agree. Neighbouring numbers are often equal here,
 # so that it matters which of them counts as the largest: PyTorch takes the first, row by row. Each output sends its gradient there, and a
 # pixel that won in several regions adds up what it gets:
@@ -810,8 +814,8 @@ for n in (1, 2, 3):
     kl.append(F.kl_div(share.log(), even, reduction="none").sum(1))
     measured.append(score.mean())
 law = torch.stack([limit + trace / n for n in (1, 2, 3)])
-check("FMP.13", torch.cat(gain), torch.cat(spread), "the gain is the spread, so ≥ 0")
-check("FMP.13", torch.cat(nats), torch.cat(kl), "a Kullback-Leibler divergence, ≥ 0")
+check("FMP.13", torch.cat(gain), torch.cat(spread), "left less right = spread of the passes, ≥ 0")
+check("FMP.13", torch.cat(nats), torch.cat(kl), "right less left = a divergence, ≥ 0")
 check("FMP.14", torch.stack(measured), law, "over all sequences: a + b/n")
 
 # %% [markdown]
@@ -886,11 +890,11 @@ plt.show()
 #
 # - **Is it the drawing, or the smaller steps?** The drawing: with fixed regions the network is 0.7 points behind one that halves on MNIST, and 0.8 ahead on Fashion-MNIST ([section 1 of the experiments](fractional_max_pooling_experiments.ipynb)).
 # - **One pass only?** Train with draws, then use fixed regions: 6.6±0.6% on MNIST (mean and deviation over five runs), against 9.3±1.3 of a network trained with fixed ones ([section 2 of the experiments](fractional_max_pooling_experiments.ipynb)).
-# - **Overlapping regions win** clearly where they are random, by 1.9 and 2.4 points; pseudorandom ones gain nothing on MNIST and up to 1.8 on Fashion-MNIST ([section 3 of the experiments](fractional_max_pooling_experiments.ipynb)).
+# - **Overlapping regions win** clearly where they are random, by 1.9 points on MNIST and 2.4 on Fashion-MNIST; pseudorandom ones gain nothing on MNIST and up to 1.8 on Fashion-MNIST ([section 3 of the experiments](fractional_max_pooling_experiments.ipynb)).
 # - **Random before pseudorandom**, as the paper says, on MNIST if you train longer; dropout costs every network that draws ([sections 4 and 5 of the experiments](fractional_max_pooling_experiments.ipynb)).
 # - **A fair rival** is augmentation of the pictures: it is ahead in all six pairs ([section 7 of the experiments](fractional_max_pooling_experiments.ipynb)).
 #
-# **When to use it:** a small plain network without batch norm, few pictures, no augmentation that you trust; a dozen passes affordable, or one with fixed regions. Take squares, a draw per image, `FractionalMaxPool2d(n_out)`, and no dropout beside it. **When not:** in a modern network with batch norm the gain was within the scatter, though half as many predictions change when a picture moves by a pixel
+# **When to use it:** a small plain network without batch norm, few pictures, no augmentation that you trust; a dozen passes affordable, or one with fixed regions. Take squares, a draw per image, `FractionalMaxPool2d(n_out)`, and no dropout beside it. **When not:** in the small network with batch norm and parallel branches that we tried the gain was within the scatter, though half as many predictions change when a picture moves by a pixel as with 2×2 pooling
 # ([section 9 of the experiments](fractional_max_pooling_experiments.ipynb)). **What came after:** convolutions with stride two and residual networks took over; what lives on is subsampling with care: blur before it ([Zhang 2019](https://arxiv.org/abs/1904.11486)), or learn the stride ([Riad et al. 2022](https://arxiv.org/abs/2202.01653)).
 
 # %% [markdown]
