@@ -10,9 +10,6 @@ from workedpapers.lab.ledger import paper_of
 FOLDER = Path(__file__).parent.parent / "notebooks"
 PAGES = sorted(path.stem for path in FOLDER.glob("*.py"))
 PAPERS = sorted({paper_of(page) for page in PAGES})
-# Papers that still have the former form, one long page each. A paper that moves is taken off this list.
-NOT_YET_MOVED = ("mixture_gradients",)
-MOVED = [page for page in PAGES if paper_of(page) not in NOT_YET_MOVED]
 KINDS = ("lesson", "experiments", "theory")
 
 

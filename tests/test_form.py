@@ -5,24 +5,20 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from form import broken_budgets, folding_problems, form_problems, missing_pages
-from pages import KINDS, MOVED, NOT_YET_MOVED, PAGES, PAPERS, pages_of, read
+from pages import KINDS, PAGES, PAPERS, pages_of, read
 
 FOLDED = {"cellView": "form", "jupyter": {"source_hidden": True}, "tags": ["hide-input"]}
 
 
-@pytest.mark.parametrize("page", MOVED)
+@pytest.mark.parametrize("page", PAGES)
 def test_a_page_keeps_its_budgets_and_folds_alike_in_every_front_end(page):
     problems = form_problems(page, read(page))
     assert problems == [], "\n".join(["", *problems])
 
 
-@pytest.mark.parametrize("paper", [paper for paper in PAPERS if paper not in NOT_YET_MOVED])
-def test_a_paper_that_has_moved_has_its_three_pages(paper):
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_paper_has_its_three_pages(paper):
     assert missing_pages([paper], PAGES) == []
-
-
-def test_a_paper_on_the_list_of_those_not_yet_moved_has_one_page():
-    assert [page for paper in NOT_YET_MOVED for page in pages_of(paper) if page in PAGES] == list(NOT_YET_MOVED)
 
 
 def text(source: str) -> NotebookNode:

@@ -1,0 +1,264 @@
+"""Mixtures as posteriors: an autoencoder whose encoder gives a mixture of normals for each picture."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workedpapers.lab import Experiment, progress
+from workedpapers.mixture_gradients import MixtureNormal
+from workedpapers.tasks.splits import Split
+
+from .estimators import BASELINES, ESTIMATORS, PARAMETERS, Cost, mean_surrogate, parameters_of
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    """One configuration.
+
+    Args:
+        data: "digits" or "mnist"; a pixel is one where it is brighter than half.
+        components: K of the posterior.
+        estimator: of `ESTIMATORS`.
+        evaluations: of the decoder for each picture of an update; as many draws, or for "all components" a K-th of it.
+        baseline: of `BASELINES`: what the scores subtract.
+        latent, hidden: dimensions of the latent variable; units of the hidden layer of encoder and decoder.
+        learning_rate: of Adam.
+        updates, batch_size: of gradient ascent.
+        train_size, test_size: the first so many images.
+        importance_samples: for the likelihood of each test image.
+        repeats: for the variances of the estimators.
+        validation: measure the last 500 training images, which are then not trained on, instead of the test images.
+    """
+
+    data: str = "digits"
+    components: int = 5
+    estimator: str = "leibniz"
+    evaluations: int = 5
+    baseline: str = "draws"
+    latent: int = 2
+    hidden: int = 64
+    learning_rate: float = 2e-3
+    updates: int = 6_000
+    batch_size: int = 100
+    train_size: int = 60_000
+    test_size: int = 500
+    importance_samples: int = 2_000
+    repeats: int = 200
+    validation: bool = False
+
+
+class Network(nn.Module):
+    """An encoder that gives a mixture for each picture, and a decoder that gives logits of its pixels."""
+
+    def __init__(self, config: Autoencoder, pixels: int) -> None:
+        super().__init__()
+        self.components, self.latent = config.components, config.latent
+        hidden, outputs = config.hidden, config.components * (1 + 2 * config.latent)
+        self.encoder = nn.Sequential(nn.Linear(pixels, hidden), nn.Tanh(), nn.Linear(hidden, outputs))
+        self.decoder = nn.Sequential(nn.Linear(config.latent, hidden), nn.Tanh(), nn.Linear(hidden, pixels))
+
+    def posterior(self, images: Tensor) -> MixtureNormal:
+        """Pictures (batch, pixels) → q(x | picture)."""
+        sizes = [self.components, self.components * self.latent, self.components * self.latent]
+        logits, loc, log_scale = self.encoder(images).split(sizes, -1)
+        loc, log_scale = (part.unflatten(-1, (self.components, self.latent)) for part in (loc, log_scale))
+        return MixtureNormal(logits, loc, log_scale.exp(), validate_args=False)
+
+    def log_joint(self, images: Tensor, x: Tensor) -> Tensor:
+        """log p(picture, x) for x (…, batch, latent), shape (…, batch)."""
+        logits = self.decoder(x)
+        likelihood: Tensor = (images * logits).sum(-1) - F.softplus(logits).sum(-1)
+        return likelihood - 0.5 * (x.square() + math.log(2 * math.pi)).sum(-1)
+
+    def cost(self, images: Tensor) -> Cost:
+        """Minus what the bound is the expectation of, log p(picture, x) − log q(x)."""
+        return lambda x, posterior: posterior.log_prob(x) - self.log_joint(images, x)
+
+
+def likelihood(network: Network, images: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+    """For each picture the mean and the log of the mean of `samples` importance weights: bound and log-likelihood."""
+    bounds, evidences = [], []
+    with torch.no_grad():
+        for image in images.split(2):
+            posterior = network.posterior(image)
+            x = posterior.sample((samples,))
+            log_weights = network.log_joint(image, x) - posterior.log_prob(x)
+            bounds.append(log_weights.mean(0))
+            evidences.append(log_weights.logsumexp(0) - math.log(samples))
+    return torch.cat(bounds), torch.cat(evidences)
+
+
+def train(config: Autoencoder, seed: int, device: torch.device) -> dict[str, object]:
+    """Train one autoencoder; the metrics of the row.
+
+    Returns: `test_nll` (nats, by importance sampling) and `test_bound` (minus the bound, nats) of the held-out
+        pictures; `train_bound`: minus the bound, mean of the last 200 updates; `perplexity`: exp of the entropy of the
+        posterior's weights, mean over held-out pictures; `perplexity_overall`: of the weights' mean over pictures; and
+        `separation`: distance of its two heaviest means in standard deviations, mean over pictures;
+        `variance_<estimator>_<parameters>`: of the gradient for one picture at equal
+        evaluations, one a component at least, summed over entries,
+        mean over 100 pictures, for the scores by baseline, `variance_<estimator>_<baseline>_<parameters>`;
+        `train_seconds`.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        whole, test = (
+            Split.load(config.data, part, device).images.flatten(1).gt(0.5).float() for part in ("train", "test")
+        )
+        if config.validation:
+            whole, test = whole[:-500], whole[-500:]
+        whole, test = whole[: config.train_size], test[: config.test_size]
+        network = Network(config, whole.shape[-1]).to(device)
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        order = torch.Generator().manual_seed(seed)
+        losses: list[float] = []
+        started = time.process_time()
+        for _ in progress(range(config.updates), f"{config.estimator}, K = {config.components}"):
+            images = whole[torch.randint(len(whole), (config.batch_size,), generator=order).to(device)]
+            posterior, cost = network.posterior(images), network.cost(images)
+            loss = mean_surrogate(config.estimator, posterior, cost, config.baseline, config.evaluations) / len(images)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        metrics: dict[str, object] = {"train_seconds": time.process_time() - started}
+        bounds, evidences = likelihood(network, test, config.importance_samples)
+        metrics["test_nll"], metrics["test_bound"] = -float(evidences.mean()), -float(bounds.mean())
+        metrics["train_bound"] = sum(losses[-200:]) / len(losses[-200:])
+        evaluations = max(config.evaluations, config.components)
+        return metrics | shape(network, test) | variances(network, test[:100], evaluations, config.repeats)
+
+
+def shape(network: Network, images: Tensor) -> dict[str, float]:
+    """How many components the posteriors use, and how far apart the two heaviest are."""
+    with torch.no_grad():
+        posterior = network.posterior(images)
+    weights = posterior.logits.softmax(-1)
+    perplexity, overall = (
+        float((-torch.special.xlogy(w, w).sum(-1)).exp().mean()) for w in (weights, weights.mean(0, keepdim=True))
+    )
+    if network.components == 1:
+        return {"perplexity": perplexity, "perplexity_overall": overall, "separation": 0.0}
+    heaviest = weights.topk(2).indices.unsqueeze(-1)
+    (a, b), (s, t) = (value.take_along_dim(heaviest, -2).unbind(-2) for value in (posterior.loc, posterior.scale))
+    separation = ((a - b).square() / (0.5 * (s.square() + t.square()))).sum(-1).sqrt().mean()
+    return {"perplexity": perplexity, "perplexity_overall": overall, "separation": float(separation)}
+
+
+def variances(network: Network, images: Tensor, evaluations: int, repeats: int) -> dict[str, float]:
+    """The variance of every estimator at the posteriors of these images, with as many evaluations of the cost."""
+    with torch.no_grad():
+        posterior = network.posterior(images)
+    found: dict[str, float] = {}
+    for estimator in ESTIMATORS:
+        scores = estimator in ("responsibilities", "one-hot")
+        for baseline in BASELINES if scores else ("draws",):
+            draws = []
+            for _ in range(repeats):
+                parameters, fresh = parameters_of(posterior)
+                total = mean_surrogate(estimator, fresh, network.cost(images), baseline, evaluations)
+                draws.append(torch.autograd.grad(total, parameters))
+            arm = f"{estimator}_{baseline}" if scores else estimator
+            for name, values in zip(PARAMETERS, zip(*draws, strict=True), strict=True):
+                found[f"variance_{arm}_{name}"] = float(torch.stack(values).var(0).flatten(1).sum(-1).mean())
+    return found
+
+
+def trainings(arms: Sequence[Autoencoder], seeds: Sequence[int]) -> Experiment[Autoencoder]:
+    """A table of the scale "book"."""
+    return Experiment("mixture_gradients", Autoencoder, train, {"book": arms}, {"book": seeds})
+
+
+SEARCH_SEED = range(100, 101)  # a seed that no table of results has
+RATES = (1e-3, 2e-3, 5e-3, 1e-2)
+SEARCH_UPDATES = 3_000
+
+
+def searched(best: Mapping[Autoencoder, float]) -> Experiment[Autoencoder]:
+    """The search of a table: the rate of every arm by −log p on held-out training images, with 3,000 updates.
+
+    Each arm starts with `RATES`; where the best is the first or the last of them, the next by a factor of two follows.
+
+    Args:
+        best: what it chose.
+    """
+    arms = []
+    for arm, rate in best.items():
+        search = replace(arm, updates=SEARCH_UPDATES, validation=True, importance_samples=500, repeats=2)
+        rates = {*RATES, *((rate / 2, rate, 2 * rate) if not min(RATES) < rate < max(RATES) else ())}
+        arms += [replace(search, learning_rate=value) for value in sorted(rates)]
+    return trainings(arms, SEARCH_SEED)
+
+
+def tuned(best: Mapping[Autoencoder, float], seeds: Sequence[int] = range(5)) -> Experiment[Autoencoder]:
+    """The table of some arms, each at its rate."""
+    return trainings([replace(arm, learning_rate=rate) for arm, rate in best.items()], seeds)
+
+
+_five = Autoencoder()
+_two = Autoencoder(components=2, evaluations=2)
+_mnist = Autoencoder("mnist", hidden=100, updates=5_000)
+
+
+FEWER = ("leibniz", "responsibilities", "all components")
+
+
+def arms_of(base: Autoencoder, estimators: Sequence[str] = ESTIMATORS) -> list[Autoencoder]:
+    """One component, which leaves nothing to choose, and some estimators, each with as many evaluations as `base`."""
+    single = replace(base, components=1, estimator="all components")
+    return [single, *(replace(base, estimator=estimator) for estimator in estimators)]
+
+
+def _tuned(arms: Sequence[Autoencoder], rates: Sequence[float]) -> dict[Autoencoder, float]:
+    return dict(zip(arms, rates, strict=True))
+
+
+#: What the searches chose.
+TUNED_DIGITS = _tuned([*arms_of(_five), *arms_of(_two)], [0.005] * 12)
+TUNED_MNIST = _tuned(arms_of(_mnist, FEWER), [0.01] * 4)
+TUNED_WIDE = _tuned(arms_of(replace(_five, latent=8), FEWER), [0.005] * 4)
+#: Five components with two evaluations: whose other costs does a score subtract?
+TUNED_BASELINES = _tuned(
+    [
+        replace(_five, evaluations=2),
+        replace(_five, evaluations=2, estimator="rule + trick"),
+        *(
+            replace(_five, evaluations=2, estimator=estimator, baseline=baseline)
+            for estimator in ("responsibilities", "one-hot")
+            for baseline in BASELINES
+        ),
+    ],
+    [0.005] * 6,
+)
+SEARCH_POSTERIORS = searched(TUNED_DIGITS | TUNED_MNIST | TUNED_WIDE | TUNED_BASELINES)
+DIGITS, BASELINE_ARMS = tuned(TUNED_DIGITS), tuned(TUNED_BASELINES)
+MNIST, WIDE = tuned(TUNED_MNIST, range(3)), tuned(TUNED_WIDE, range(3))
+_check = Autoencoder(
+    hidden=8,
+    updates=10,
+    batch_size=20,
+    train_size=100,
+    test_size=20,
+    importance_samples=50,
+    repeats=4,
+    components=3,
+    evaluations=3,
+)
+#: Seconds each: every estimator and baseline once.
+CHECK = Experiment(
+    "mixture_gradients",
+    Autoencoder,
+    train,
+    {
+        "check": [
+            *(replace(_check, estimator=estimator) for estimator in ESTIMATORS),
+            replace(_check, estimator="one-hot", baseline="elements"),
+        ]
+    },
+    {"check": range(1)},
+)
