@@ -147,7 +147,7 @@ def root(weights, tails, goal):
 a3 = torch.tensor([0.2, -0.5, 0.4])
 mu3, sigma3 = torch.tensor([-1.0, 0.3, 1.9]), torch.tensor([0.6, 1.2, 0.8])
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels over the position of a draw. Left, the slope for the left one of two weights moved alone: computed from minus infinity it is negative, from plus infinity positive, and both differ from the slope along the simplex, which lies between and is negative. Right, the slope for a logit peaks at about 6 in the gap between components at plus and minus 2; the slope for a mean stays between zero and one."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels over the position of a draw. Left, the slope for the left one of two weights moved alone: computed from minus infinity it falls without end on the right, from plus infinity it rises without end on the left; along the simplex it is negative with a dip in the middle. Right, the slope for a logit peaks above 4 in the gap between components at plus and minus 2; the slope for a mean stays between zero and one."}} tags=["hide-input"]
 # @title Checks of (MIX.2) and (MIX.11), two refutations, and the slopes
 for m, at in ((0.4, 1.3), (-0.7, -1.1)):
     ends = (-math.inf, math.inf)
@@ -203,7 +203,7 @@ left.legend(fontsize=8)
 right.fill_between(x, 10 * f[:, 0], color="0.88", label="density × 10")
 right.plot(x, -(pi * (Phi - F) / f)[:, 1], color=BLUE, label="logit a₂")
 right.plot(x, (pi * N / f)[:, 1], color=GREEN, label="mean μ₂")
-right.set(xlabel="x", ylabel="slope", ylim=(0, 9), title="Only weights mind the gap")
+right.set(xlabel="x", ylabel="slope", ylim=(0, 6), title="Only weights mind the gap")
 right.legend(fontsize=8)
 plt.show()
 
@@ -395,7 +395,7 @@ truths = [check_forwards(*case) for case in CASES]
 # slope of $x_2$ for a logit, as $x_1$ goes along a line. Right, what that does to the gradient of an expectation, integrated over a
 # grid in the plane.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "FILLALT2"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, the slope of the second coordinate for a logit along a line: with all terms it lies on the dots that were solved anew and peaks at 2.1, without the coordinates before it peaks at 1.7. Right, the gradient of the mean cost for ten parameters: with all terms it meets every bar of the exact one; the forgetful one misses the logits and all parameters of the first coordinate."}} tags=["hide-input"]
 # @title Figure: with and without the coordinates before
 grid, cell = plane(9.0, 0.15)
 tilted = (
@@ -787,7 +787,7 @@ def right_w(x, a, mu, sigma):
     return a.softmax(-1) * tail - later * sigma * mills(z)
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "FILLALT5"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Relative error of w against x from minus 45 to 45: the definition in float64 keeps its digits on the left but loses all between 3 and 10 on the right; the library stays near 1e-7 in float32 and below 1e-12 in float64 everywhere."}} tags=["hide-input"]
 # @title Checks of (MIX.25) with 60 digits, a refutation, and how many digits are right
 def library_w(x, a, mu, sigma):
     """w of every point by the library, (n, K)."""
@@ -847,7 +847,7 @@ for name, (w, color) in ways.items():
     error = error.nan_to_num(1.0, 1.0).clamp(1e-17, 1.0)
     panel.semilogy(x, error, color=color, label=name)
 panel.set(xlabel="x", ylabel="relative error", ylim=(1e-18, 1e4))
-panel.set_title("The definition is lost from 10 on, and beyond −30")
+panel.set_title("As defined, no digit is left from 10 on")
 panel.legend(fontsize=8, loc="upper center")
 plt.show()
 at_9 = torch.tensor([9.0])
@@ -876,7 +876,7 @@ refute("MIX.E7", as_defined(at_9), exact, "seven units to the right of the last 
 # a faint wide one behind narrow ones.
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "FILLALT5b"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels. Left, components at plus and minus 2: the absolute value of w peaks at 4.6 in the gap, its bound at twice that, and the constant bound lies far above at 3,700. Right, the second moment of w for leaning components, integrated over a growing range of the first coordinate: for b = 0.7 it settles at 0.15, for b = 1.3 it grows past ten million."}} tags=["hide-input"]
 # @title Checks of (MIX.26) and (MIX.27), and moments that end or do not
 def constant(mu, sigma):  # (MIX.27): a normal density is smallest at an end
     ends = torch.stack((mu.min(), mu.max()))[:, None]
@@ -1008,7 +1008,7 @@ for dtype, half in ((torch.float32, 30.0), (torch.float64, 80.0)):
 # conditional expectation any more. Three variances for one cost, $\cos(x_1+x_2+0.3)$, and components that the second coordinate
 # separates:
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "FILLALT6"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Variances of three gradients for eight parameters. For means and scales of the second, last coordinate Leibniz and given x coincide, both below the trick. For those of the first coordinate Leibniz is the largest, by up to two and a half times."}} tags=["hide-input"]
 # @title Checks of (MIX.28) on a grid, a refutation, and the three variances
 a, mu, sigma = tilted
 gamma, z, N, _, f, _ = conditionals(grid, *tilted)
@@ -1059,9 +1059,13 @@ check("MIX.9", alone[1][..., 0], given * z, "and scales")
 fig, panel = plt.subplots()
 looks = {"the trick": ("s", GREY), "given x": ("o", GREEN), "Leibniz": ("X", BLUE)}
 for shift, (name, (marker, color)) in zip((-0.2, 0, 0.2), looks.items(), strict=True):
-    panel.semilogy(np.arange(8) + shift, rows[name], marker, color=color, label=name)
+    panel.plot(np.arange(8) + shift, rows[name], marker, color=color, label=name)
 panel.set_xticks(range(8), names[2:])
-panel.set(ylabel="variance", title="Last coordinate alike, first coordinate not")
+panel.set(
+    ylabel="variance",
+    ylim=(0, 0.85),
+    title="Last coordinate alike, first coordinate not",
+)
 panel.legend(fontsize=8)
 plt.show()
 for k, name in enumerate(names[2:]):
@@ -1160,7 +1164,7 @@ for name, field in (("turned ψ", h), ("difference of the orders", both[0] - bot
     check("MIX.30", share, 0.0, f"{name}: E[h·∇L] = 0", atol=1e-8)
     check("MIX.30", bool(pushed.abs().sum() > 1e-2), True, "and h·∇L is not")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "FILLALT7"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three panels of arrows over the density of two components, one above the other. With the first coordinate first all arrows point up; with the second first those between the components slant to the left. Their difference forms two loops around a stream through the gap."}} tags=["hide-input"]
 # @title Figure: two fields and their difference
 coarse = torch.cartesian_prod(*[torch.linspace(-3.2, 3.2, 15)] * 2)
 contour = torch.cartesian_prod(*[torch.linspace(-3.6, 3.6, 61)] * 2)
@@ -1188,7 +1192,7 @@ plt.show()
 # along the other, and compare two costs: $\cos(x_1+x_2+0.3)$, and a cosine of the coordinate without the gap.
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "FILLALT7b"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels of variances against the half-distance m, 0.5 to 3, on a logarithmic axis. Left, a cost of both coordinates: for means, gap first stays below 1 and gap last rises to 18; for logits 8 and 17. Right, a cost of the coordinate without gap: gap last stays flat, gap first rises for logits from 0.02 to 4."}} tags=["hide-input"]
 # @title Figure: what the order does to the variance
 def order_variance(gap, order, cost):
     """Variances for logits and means, summed over entries."""
@@ -1304,7 +1308,7 @@ explore(draw_paths, alt=describe_paths, **choices)
 # $\mathrm E\min(n,M)=\sum_{m<M}\mathrm P(n>m)=1+\frac12+\dots+\frac1M$: finite by construction, and it looks settled. But it says
 # something about the cap. It grows like $\ln M$.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "FILLALT8"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, the share of draws that are not accepted after n proposals, on logarithmic axes from 1 to 1,000: dots on the line 1/(n+1). Right, the mean number of proposals counted up to a cap: dots on a line that grows like the logarithm of the cap, past 7 at 1,000, above the dashed line at 2."}} tags=["hide-input"]
 # @title Checks of (MIX.32), a refutation, and proposals counted
 source, draws = torch.Generator().manual_seed(1), 20_000
 
@@ -1643,9 +1647,11 @@ looks = {
     "full": ("our full covariances", "D", GREY),
 }
 fig, panel = plt.subplots(figsize=(4.5, 1.6 + 0.35 * len(shapes)))
-for rival, (label, marker, color) in looks.items():
+for shift, (rival, (label, marker, color)) in zip(
+    (0.15, 0, -0.15), looks.items(), strict=True
+):
     rows = cost[cost.rival == rival]
-    y = [-shapes.index(name) for name in rows["shape"]]
+    y = [shift - shapes.index(name) for name in rows["shape"]]
     panel.plot(rows.time_ratio, y, marker, color=color, label=f"over {label}")
     for row in rows.itertuples():
         memory = f"kept {row.ours_bytes / 1e3:,.0f} of {row.rival_bytes / 1e3:,.0f} kB"
