@@ -451,8 +451,8 @@ plt.show()
 #
 # $$ x_d = X_d(c^d,\mu_{\cdot d},\sigma_{\cdot d}), \qquad c^{d+1}_k = c^d_k+\log N_{kd}(x_d,\mu_{kd},\sigma_{kd}) $$
 #
-# That is a recurrent network with the output layer $X_d$. Two arrows leave each state, and from the second coordinate on a gradient
-# comes back along both:
+# That is a recurrent network with the output layer $X_d$. Blue arrows make the draw. Orange ones bring gradients back, each with the
+# factor that it multiplies by:
 
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A graph. In the upper row the states c1, c2, c3 and c4, in the lower row the draws x1, x2 and x3, below them the loss. Blue arrows run forwards: from each state down to its draw and on to the next state, from each draw up to the next state and down to the loss. Orange arrows run backwards along every one of them, with the gradients g, minus w, and minus z over sigma."}} tags=["hide-input"]
@@ -642,7 +642,7 @@ for g, truth, case in zip(slope, truths, CASES, strict=True):
 #
 # $$ e_{kd} = \frac{x_d-m_{kd}}{L_{k,dd}}, \qquad m_{kd}=\mu_{kd}+\sum_{i<d}L_{k,di}\,e_{ki}, \qquad \Phi_{kd}=\Phi(e_{kd}) \tag{MIX.22} $$
 #
-# Everything up to (MIX.16) holds with $e$ for $z$ and $L_{k,dd}$ for $\sigma_{kd}$. One thing is new on the way back: $e_{ki}$ also
+# (MIX.12), (MIX.14) and (MIX.16) hold with $e$ for $z$ and $L_{k,dd}$ for $\sigma_{kd}$. One thing is new on the way back: $e_{ki}$ also
 # feeds the means $m_{kd}$ of later coordinates. Let $\bar e$ collect that, starting from zero. At step $d$ first add what $e_{kd}$ does
 # to the next state, $\partial\log N/\partial e=-e$, then use it:
 #
@@ -654,8 +654,8 @@ for g, truth, case in zip(slope, truths, CASES, strict=True):
 #
 # $$ \bar L_{k,di}=\bar\mu_{kd}\,e_{ki}-[d=i]\,\frac{\bar c_k^{d+1}}{L_{k,dd}}, \qquad i\le d \tag{MIX.24} $$
 #
-# The first loop is forward substitution, the second the recursion as displayed. Both take $O(KD^2)$, as many operations as the $L_k$
-# have numbers.
+# The first function is forward substitution, the second the recursion as displayed. Both take $O(KD^2)$ operations, about as many as
+# the $L_k$ have numbers.
 
 
 # %%
@@ -749,8 +749,9 @@ for g, case in zip(slope, CASES, strict=True):
 # %% [markdown]
 # ## 5. What happens in floating point?
 #
-# **Compute $w$ in the smaller tail with Mills' ratio, and it is right hundreds of standard deviations out. It is bounded for diagonal
-# covariances, so every moment of the gradient is finite there; for full covariances the variance can be infinite.**
+# **Compute $w$ in the smaller tail with Mills' ratio, and it is right hundreds of standard deviations out. For diagonal covariances it
+# is bounded, and every moment of the gradient is finite if the cost's slope grows like a polynomial. For full covariances the variance
+# can be infinite.**
 #
 # Far out $f$, $F$ and all $N_k$ underflow, in float64 from 38 standard deviations on, and $w=\gamma_k(\Phi_k-F)/f$ is $0/0$. To the
 # right of the components it fails much earlier, because $\Phi_k-F$ subtracts two numbers that are nearly one. (On the left you need a
@@ -842,7 +843,8 @@ panel.set(xlabel="x", ylabel="relative error", ylim=(1e-18, 1e4))
 panel.set_title("As defined, no digit is left from 10 on")
 panel.legend(fontsize=8, loc="upper center")
 plt.show()
-at_9 = torch.tensor([9.0])
+near, at_9 = (x > -3) & (x < 2), torch.tensor([9.0])
+check("MIX.5", as_defined(x[near]), exact[near], "near the components it is right")
 exact = torch.tensor([with_60_digits(9.0)])
 check("MIX.25", library_w(at_9, a3, mu3, sigma3), exact, "the library at 9", rtol=1e-8)
 refute("MIX.E7", as_defined(at_9), exact, "seven units to the right of the last mean")
@@ -854,18 +856,17 @@ refute("MIX.E7", as_defined(at_9), exact, "seven units to the right of the last 
 #
 # $$ |w_{kd}| \le \frac{\min(F_d,\,1-F_d)}{f_d} \tag{MIX.26} $$
 #
-# Let $[m,M]$ be the interval from the first to the last mean, and $N$ the densities of the components there. Then
+# Take the interval from the first to the last mean in coordinate $d$, and the smallest density of any component there. Then
 #
 # $$ |w_{kd}|\le C \quad\text{for all } x \text{ and all weights}, \qquad C=\frac1{2\min N} \tag{MIX.27} $$
 #
-# where the minimum is over components and over the interval. *Proof.* On the interval $\min(F,1-F)\le\frac12$, and $f_d$, a mean of the
-# $N_{kd}$, is at least their minimum. To the left of all means every $-z$ is positive, so the bound of (MIX.26) is
+# *Proof.* On the interval $\min(F_d,1-F_d)\le\frac12$, and $f_d$, a weighted mean of the $N_{kd}$, is at least their minimum. To the left of all means every $-z$ is positive, so the bound of (MIX.26) is
 # $\sum_k\gamma^{d+1}_k\sigma_{kd}R(-z_{kd})\le\sigma_{\max}\sqrt{\pi/2}$, and on the right likewise. That is no more than $C$: the widest
 # component has $N\le1/(\sigma_{\max}\sqrt{2\pi})$ everywhere, hence $C\ge\frac12\sigma_{\max}\sqrt{2\pi}=\sigma_{\max}\sqrt{\pi/2}$.
 # $\blacksquare$
 #
 # Both are sharp, and the checks look for the cases that come close: for (MIX.26) a faint component with a tail of its own, for (MIX.27)
-# a faint wide one behind narrow ones.
+# a faint wide component around a narrow one.
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -947,7 +948,7 @@ plt.show()
 # *Full covariances* are another matter. There the means of the conditionals depend on $x_{<d}$, and a gap can be as wide as you like.
 # Take two equal components that lean to different sides: $x_1$ is standard normal, $x_2=\pm b\,x_1$ plus standard normal noise. Given
 # $x_1$, the second coordinate is the pair of the lesson with $m=b\,|x_1|$, and $w^2$ has a mean of about $e^{b^2x_1^2/2}$ (MIX.7).
-# Averaged over $x_1$ that is finite for $b<1$ only; on the right you see the second moment settle, or grow without end. The first
+# Averaged over $x_1$ that is finite for $b<1$ only; in the right panel the second moment settles, or grows without end. The first
 # moment is finite, since $|w|\,f\le\min(F,1-F)$ has an integral. That the gradient is unbiased we have *proved* for diagonal
 # covariances only; for leaning components a grid has to do:
 
@@ -1061,7 +1062,7 @@ for k, name in enumerate(names[2:]):
 # ## 7. Is the field unique?
 #
 # **On the line it is. In the plane you can add any field that circulates; the order of the coordinates is one such choice, and it can
-# change a variance nineteenfold.**
+# change a variance by a factor of nineteen.**
 #
 # Think of the draws as a fluid with density $f$ and velocity $v=dx/d\theta$. What flows out of a small region is missing in it:
 #
@@ -1283,8 +1284,8 @@ explore(draw_paths, alt=describe_paths, **choices)
 # $$ \mathrm E\,n = \frac1{\mathrm E\,u} = 2 \tag{MIX.E5} $$
 #
 # An experiment can hide it. A sampler with a cap of $M$ proposals counts
-# $\mathrm E\min(n,M)=\sum_{m<M}\mathrm P(n>m)=1+\frac12+\dots+\frac1M$: finite by construction, and it looks settled. But it says
-# something about the cap. It grows like $\ln M$.
+# $\mathrm E\min(n,M)=\sum_{m<M}\mathrm P(n>m)=1+\frac12+\dots+\frac1M$: finite by construction, and it looks settled. But it is a
+# number about the cap, and grows like $\ln M$.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, the share of draws that are not accepted after n proposals, on logarithmic axes from 1 to 1,000: dots on the line 1/(n+1). Right, the mean number of proposals counted up to a cap: dots on a line that grows like the logarithm of the cap, past 7 at 1,000, above the dashed line at 2."}} tags=["hide-input"]
 # @title Checks of (MIX.32), a refutation, and proposals counted
@@ -1406,12 +1407,13 @@ sides = ((F, left), (1 - F, right))  # at the last of them
 larger, smaller = ((p / f) ** 2 * tail[2][:3].sum() / p for p, tail in sides)
 print(f"at 3, logits, variance × proposals: {larger:.3g} and {smaller:.2g}")
 refute("MIX.E6", bool(larger <= smaller), True, "at 3 the smaller tail is better")
-source, points = torch.Generator().manual_seed(0), torch.full((40_000,), 3.0)
-drawn = sampled_leibniz_gradient(
-    points, a3, mu3, sigma3, 1, tail="larger", generator=source
-)
-spread = float(drawn[0].var(0).sum())
-check("MIX.31", spread, larger * F, "its variance, by 40,000 draws", rtol=0.05)
+for tail, expected in (("larger", larger * F), ("smaller", smaller * (1 - F))):
+    source, points = torch.Generator().manual_seed(0), torch.full((40_000,), 3.0)
+    drawn = sampled_leibniz_gradient(
+        points, a3, mu3, sigma3, 1, tail=tail, generator=source
+    )
+    spread = float(drawn[0].var(0).sum())
+    check("MIX.33", spread, expected, f"{tail}: variance of 40,000 draws", rtol=0.05)
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (MIX.34): moments and components of a tail, and the library
@@ -1557,6 +1559,9 @@ for m in (1.0, 3.0):
     _, _, N, _, f, _ = on_line(x, *pair)
     step, w = float(x[1] - x[0]), library_w(x, *pair)[:, 1]
     variance = float((f[:, 0] * w**2).sum() * step) - (m / 2) ** 2
+    mixture = MixtureNormal(pair[0], pair[1][:, None], pair[2][:, None])
+    pull = x * (mixture.responsibilities(x[:, None])[:, 1] - 0.5)
+    of_score = float((f[:, 0] * pull**2).sum() * step) - (m / 2) ** 2
 
     def leibniz_square(x, m=m):  # (MIX.6)
         Phi = norm.cdf(x - m)
@@ -1573,6 +1578,7 @@ for m in (1.0, 3.0):
         for g in (leibniz_square, score_square)
     )
     check("MIX.6", leib, variance, f"m = {m:g}: the library on a grid", rtol=1e-6)
+    check("MIX.8", score, of_score, "the score, by its responsibilities", rtol=1e-6)
     found[m] = leib, score
     print(f"m = {m:g}: Leibniz {leib:.3g}, score {score:.3g}")
 refute("MIX.E4", found[3.0][0] <= found[3.0][1], True, "means at ±3")
@@ -1585,7 +1591,7 @@ refute("MIX.E4", found[3.0][0] <= found[3.0][1], True, "means at ±3")
 # | the paper | the trick in the drawn component, or its rule | its rule, for $\pi_j$ |
 # | `torch.distributions.MixtureSameFamily` | – | – |
 # | Pyro's `MixtureOfDiagNormals` | given $x$ (MIX.9) | a field of its own, from pairs of components |
-# | TensorFlow Probability, `reparameterize=True` | implicit (MIX.21) | implicit, "equivalent to Graves" |
+# | TensorFlow Probability, `reparameterize=True` | implicit (MIX.21) | implicit; by its documentation that of Graves |
 # | this library, `rsample` | (MIX.19), (MIX.24) | (MIX.18) |
 # | this library, `rao_blackwell_surrogate` | given $x$ (MIX.9) | score (MIX.8) |
 #
