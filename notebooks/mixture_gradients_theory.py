@@ -444,7 +444,7 @@ plt.show()
 # %% [markdown]
 # ## 3. How does one run it backwards?
 #
-# **The draw is a recurrent network whose state is the log weights. Backpropagation through it is ten lines and costs $O(KD)$.**
+# **The draw is a recurrent network whose state is the log weights. Backpropagation through it is a dozen lines and costs $O(KD)$.**
 #
 # (MIX.13) is a recursion for each of $K+2KD$ parameters. For a loss you need one vector only, $\sum_dg_d\,dx_d/d\theta$ with
 # $g=\nabla L(x)$. Let $X_d$ be the solution of $F_d=u_d$. At step $d$
@@ -486,7 +486,7 @@ for d in range(1, 4):
     for (start, end), (label, place) in zip(edges, labels, strict=True):
         arrow(panel, start, end, BLUE, 0.05)
         arrow(panel, end, start, ORANGE, 0.05, label, place)
-    place = draw[0] * 0.55 + loss[0] * 0.45 - 0.24, -0.75
+    place = draw[0] * 0.55 + loss[0] * 0.45 - (0.24, 0.24, 0.36)[d - 1], -0.75
     panel.text(*place, f"g{'₁₂₃'[d - 1]}", color=ORANGE, fontsize=8)
 box = {"boxstyle": "round", "fc": "white", "ec": GREY}
 for d in range(1, 5):
@@ -843,6 +843,7 @@ panel.set(xlabel="x", ylabel="relative error", ylim=(1e-18, 1e4))
 panel.set_title("As defined, no digit is left from 10 on")
 panel.legend(fontsize=8, loc="upper center")
 plt.show()
+print("torch's ndtr of −9:", float(ndtr(torch.tensor(-9.0))))
 near, at_9 = (x > -3) & (x < 2), torch.tensor([9.0])
 check("MIX.5", as_defined(x[near]), exact[near], "near the components it is right")
 exact = torch.tensor([with_60_digits(9.0)])
@@ -860,7 +861,8 @@ refute("MIX.E7", as_defined(at_9), exact, "seven units to the right of the last 
 #
 # $$ |w_{kd}|\le C \quad\text{for all } x \text{ and all weights}, \qquad C=\frac1{2\min N} \tag{MIX.27} $$
 #
-# *Proof.* On the interval $\min(F_d,1-F_d)\le\frac12$, and $f_d$, a weighted mean of the $N_{kd}$, is at least their minimum. To the left of all means every $-z$ is positive, so the bound of (MIX.26) is
+# *Proof.* On the interval $\min(F_d,1-F_d)\le\frac12$, and $f_d$, a weighted mean of the $N_{kd}$, is at least their minimum. To the left
+# of all means every $-z$ is positive, so the bound of (MIX.26) is
 # $\sum_k\gamma^{d+1}_k\sigma_{kd}R(-z_{kd})\le\sigma_{\max}\sqrt{\pi/2}$, and on the right likewise. That is no more than $C$: the widest
 # component has $N\le1/(\sigma_{\max}\sqrt{2\pi})$ everywhere, hence $C\ge\frac12\sigma_{\max}\sqrt{2\pi}=\sigma_{\max}\sqrt{\pi/2}$.
 # $\blacksquare$
@@ -914,6 +916,8 @@ pair = torch.zeros(2), torch.tensor([-m, m]), torch.ones(2)
 left.semilogy(x, library_w(x, *pair)[:, 0].abs(), color=BLUE, label="|w|")
 left.semilogy(x, torch.minimum(F, 1 - F) / f, color=ORANGE, label="(MIX.26)")
 left.axhline(constant(*pair[1:]), color="black", ls=":", label="C (MIX.27)")
+C = ROOT / 2 * math.exp(2 * m * m)
+check("MIX.27", constant(*pair[1:]), C, "means at ±m: C = √(2π)/2 · e^(2m²)")
 left.set(xlabel="x", ylim=(1e-2, 1e5), title="Means at ±2: bounded")
 left.legend(fontsize=8)
 points = torch.cartesian_prod(torch.linspace(-8, 8, 161), torch.linspace(-22, 22, 221))
@@ -942,8 +946,8 @@ plt.show()
 # moments: **every moment of the gradient is finite if the slope of $L$ grows like a polynomial.** The constant can be chosen for
 # all parameters near those in question, and $|x_d|\le\max_k|\mu_{kd}|+\max_k\sigma_{kd}\,|\Phi^{-1}(u_d)|$, since the quantile of a
 # mixture lies between those of its components. So the slopes are dominated by something with a mean, which is what (MIX.3) needs: the
-# Leibniz gradient is unbiased. It is weak comfort. For two components at $\pm m$ the constant grows like $e^{2m^2}$, and even in the middle
-# $w$ is about $e^{m^2/2}$.
+# Leibniz gradient is unbiased. It is weak comfort. For two components at $\pm m$ the constant is $\frac12\sqrt{2\pi}\,e^{2m^2}$, and even in the middle
+# $w$ grows like $e^{m^2/2}$.
 #
 # *Full covariances* are another matter. There the means of the conditionals depend on $x_{<d}$, and a gap can be as wide as you like.
 # Take two equal components that lean to different sides: $x_1$ is standard normal, $x_2=\pm b\,x_1$ plus standard normal noise. Given
