@@ -946,8 +946,8 @@ plt.show()
 # moments: **every moment of the gradient is finite if the slope of $L$ grows like a polynomial.** The constant can be chosen for
 # all parameters near those in question, and $|x_d|\le\max_k|\mu_{kd}|+\max_k\sigma_{kd}\,|\Phi^{-1}(u_d)|$, since the quantile of a
 # mixture lies between those of its components. So the slopes are dominated by something with a mean, which is what (MIX.3) needs: the
-# Leibniz gradient is unbiased. It is weak comfort. For two components at $\pm m$ the constant is $\frac12\sqrt{2\pi}\,e^{2m^2}$, and even in the middle
-# $w$ grows like $e^{m^2/2}$.
+# Leibniz gradient is unbiased. It is weak comfort. For two components at $\pm m$ the constant is $\frac12\sqrt{2\pi}\,e^{2m^2}$, and
+# even in the middle $w$ grows like $e^{m^2/2}$.
 #
 # *Full covariances* are another matter. There the means of the conditionals depend on $x_{<d}$, and a gap can be as wide as you like.
 # Take two equal components that lean to different sides: $x_1$ is standard normal, $x_2=\pm b\,x_1$ plus standard normal noise. Given
