@@ -845,32 +845,40 @@ plt.show()
 # - **The score's baseline** must come from other draws of the same picture, not from other pictures, whose costs differ more ([section 9 of the experiments](mixture_gradients_experiments.ipynb)).
 # - **The paper's sampling estimator**, for families without a CDF, needs infinitely many proposals on average; **Pyro's gradient** for weights was wrong in four of six cases ([sections 5 and 6 of the experiments](mixture_gradients_experiments.ipynb)).
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A chart of three questions. Can you afford K evaluations of the cost? Yes: draw from all components. No: means and scales take responsibilities. For logits: do the components overlap, within about one deviation of their middle? Yes: rsample. No, or you cannot tell: the score with a baseline of other draws."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A chart. Means and scales: responsibilities, (MIX.9); on the line rsample is the same. Logits: do the components surely overlap, all through training? Yes: rsample, (MIX.5). No, or unsure: the score, (MIX.8), with a baseline of other draws, or all components if none of them is nearly dead."}} tags=["hide-input"]
 # @title Which gradient, when?
-fig, ax = plt.subplots(figsize=(4.5, 4.4))
+fig, ax = plt.subplots(figsize=(4.5, 4))
 BOXES = {
-    (0.5, 0.92): ("K evaluations of the cost\naffordable?", MUTED),
-    (0.18, 0.66): ("yes: draw from\nall components", SCORE),
-    (0.68, 0.66): ("no: means and scales\nby responsibilities (MIX.9)", SCORE),
-    (0.68, 0.38): ("logits: do components\nsurely overlap?", MUTED),
-    (0.3, 0.1): ("yes:\nrsample (MIX.5)", LEIBNIZ),
-    (0.78, 0.1): ("no, or unsure: score (MIX.8),\nbaseline of other draws", SCORE),
+    (0.22, 0.9): ("means and scales", MUTED),
+    (0.8, 0.9): ("logits: do components surely\noverlap, all through training?", MUTED),
+    (0.22, 0.52): (
+        "responsibilities (MIX.9);\non the line: rsample,\nwhich is the same",
+        SCORE,
+    ),
+    (0.8, 0.52): ("yes: rsample (MIX.5)", LEIBNIZ),
+    (0.62, 0.14): (
+        "no, or unsure: score (MIX.8), baseline of other draws;\n"
+        "or all components, if none is nearly dead",
+        SCORE,
+    ),
 }
 for (x, y), (text, color) in BOXES.items():
     box = {"boxstyle": "round,pad=0.4", "fc": "white", "ec": color, "lw": 1.8}
-    ax.text(x, y, text, ha="center", va="center", bbox=box, fontsize=9)
-places = list(BOXES)
-for start, end in ((0, 1), (0, 2), (2, 3), (3, 4), (3, 5)):
-    (x0, y0), (x1, y1) = places[start], places[end]
+    ax.text(x, y, text, ha="center", va="center", bbox=box, fontsize=8.5)
+for start, end in (
+    ((0.22, 0.85), (0.22, 0.63)),
+    ((0.8, 0.82), (0.8, 0.58)),
+    ((1.12, 0.82), (1.12, 0.21)),
+):
     arrow = {"arrowstyle": "->", "color": MUTED}
-    ax.annotate("", (x1, y1 + 0.05), (x0, y0 - 0.05), arrowprops=arrow)
-ax.set(xlim=(-0.05, 1.12), ylim=(0, 1))
+    ax.annotate("", end, start, arrowprops=arrow)
+ax.set(xlim=(-0.1, 1.2), ylim=(0, 1))
 ax.axis("off")
-ax.set_title("Only overlapping components' logits want the rule")
+ax.set_title("Only the logits of overlapping components want the rule")
 plt.show()
 
 # %% [markdown]
-# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost; and where the cost can be evaluated only once for each draw. **When not:** components apart, or free to part, as in training they are: then (MIX.9) and a score whose baseline comes from other draws of the same element, or all components if $K$ evaluations are affordable. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
+# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost; and where the cost can be evaluated only once for each draw. **When not:** components apart, or free to part, as in training they are: then (MIX.9) and a score whose baseline comes from other draws of the same element. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
 # pathwise gradients by transport ([Jankowiak and Obermeyer 2018](https://arxiv.org/abs/1806.01851)) choose among all fields that do.
 
 # %% [markdown]

@@ -350,22 +350,30 @@ def test_ours_is_exact_in_every_recorded_case_and_pyros_only_where_the_text_says
     assert right.tolist() == [True, False, True, False, False, False]
 
 
-def test_every_autoencoder_runs_with_what_its_search_chose():
-    table = experiment.EXPERIMENTS["search_posteriors"]
+@pytest.mark.parametrize(
+    ("search", "seeds", "tuned"),
+    [
+        ("search_digits", {100, 101, 102}, experiment.TUNED_DIGITS | experiment.TUNED_BASELINES),
+        ("search_others", {100}, experiment.TUNED_MNIST | experiment.TUNED_WIDE),
+    ],
+)
+def test_every_autoencoder_runs_with_what_its_search_chose(search, seeds, tuned):
+    table = experiment.EXPERIMENTS[search]
     assert missing(table, "book") == []
     rows = sweep(table, "book", n_jobs=1)
-    assert set(rows.seed) == {100}
+    assert set(rows.seed) == seeds
     arms = ["data", "latent", "components", "evaluations", "estimator", "baseline"]
     best = chosen(rows, arms, ["learning_rate"], "test_nll")
-    tables = experiment.TUNED_DIGITS, experiment.TUNED_MNIST, experiment.TUNED_WIDE, experiment.TUNED_BASELINES
-    tuned = {config: rate for table in tables for config, rate in table.items()}
     for config, rate in tuned.items():
         key = tuple(getattr(config, name) for name in arms)
         assert best.loc[key].learning_rate == rate, config
         tried = rows[(rows[arms] == pd.Series(key, arms)).all(axis=1)].learning_rate
         assert min(tried) < rate < max(tried)
-    for name in ("digits", "baselines", "mnist", "wide"):
-        assert missing(experiment.EXPERIMENTS[name], "book") == []
+
+
+@pytest.mark.parametrize("table", ["digits", "baselines", "mnist", "wide"])
+def test_every_posterior_is_recorded(table):
+    assert missing(experiment.EXPERIMENTS[table], "book") == []
 
 
 def test_every_fit_runs_with_what_its_search_chose():

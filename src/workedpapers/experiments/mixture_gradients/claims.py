@@ -43,9 +43,9 @@ def scoreboard() -> list[Claim]:
         text = f"Fit, centres {apart:g} out: divergence with {estimator} over that with responsibilities (log10)"
         claims.append(_claim(text, WISH, runs[estimator] - runs["responsibilities"], "variance, at a distance"))
     for name, table in (("Digits", DIGITS), ("MNIST", MNIST)):
-        rows = sweep(table, "book", device="cpu").query("evaluations == 5")
+        rows = sweep(table, "book", device="cpu")
         runs = rows.pivot(index="seed", columns=["components", "estimator"], values="test_nll")
-        for estimator in ESTIMATORS:
+        for estimator in (name for name in ESTIMATORS if (5, name) in runs):
             gain = runs[5, estimator] - runs[1, "all components"]
             text = f"{name}: −log p with five components ({estimator}) less that with one (nats)"
             claims.append(_claim(text, "no number: a reviewer asks", gain, "not tested"))
