@@ -211,7 +211,7 @@ plt.show()
 # denominator. For a mean the slope is a responsibility and never exceeds one (MIX.4).
 
 # %% [markdown]
-# ## 2. How does a mixture in $D$ dimensions move?
+# ## 2. How does a mixture in D dimensions move?
 #
 # **Coordinate after coordinate. A parameter moves $x_d$ twice: in its own conditional, and because the coordinates before it have
 # moved. Forget the second, and a test in one dimension does not see it.**
@@ -1667,22 +1667,22 @@ plt.show()
 # %% [markdown]
 # ## 12. Harder exercises
 #
-# Fill in a stub, run it, and call its checker, such as `check_exercise_1(forward_slopes)`: it prints "right", or says what is wrong.
+# Fill in a stub, run it, and call its checker, such as `check_exercise_4(forward_slopes)`: it prints "right", or says what is wrong.
 #
-# **1 (code).** Section 3 runs backwards. Run (MIX.13) *forwards* for the logits: a table of $dx_d/da_k$ for all $d$ and $k$. Carry the
+# **4 (code).** Section 3 runs backwards. Run (MIX.13) *forwards* for the logits: a table of $dx_d/da_k$ for all $d$ and $k$. Carry the
 # derivative of the state, $dc^{d}_j/da_k$, from coordinate to coordinate, without the library. (A constant added to all of $c^1$ changes
 # nothing, so you may start from $c^1=a$.)
 
 
-# %% tags=["exercise-1"]
+# %% tags=["exercise-4"]
 def forward_slopes(x, logits, loc, scale):
     """x (D,), parameters (K,), (K, D), (K, D) -> dx_d/da_k, (D, K)"""
     raise NotImplementedError
 
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-1-checker", "hide-input"]
-# @title Checker 1
-def check_exercise_1(forward_slopes):
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-4-checker", "hide-input"]
+# @title Checker 4
+def check_exercise_4(forward_slopes):
     for (x, a, mu, sigma), truth in zip(CASES, truths, strict=True):
         for D in (1, len(x)):
             answer = forward_slopes(x[:D], a, mu[:, :D], sigma[:, :D])
@@ -1697,7 +1697,7 @@ def check_exercise_1(forward_slopes):
 
 
 # %% [markdown]
-# <details><summary>Solution 1</summary>
+# <details><summary>Solution 4</summary>
 #
 # The state moves by itself and through $x_d$. Its derivative starts with the identity.
 #
@@ -1719,20 +1719,20 @@ def check_exercise_1(forward_slopes):
 #
 # </details>
 #
-# **2 (code).** Draw from the *right* tail of a mixture of normals, $t\sim f\mid t>x$, without rejection. You are given two uniforms for
+# **5 (code).** Draw from the *right* tail of a mixture of normals, $t\sim f\mid t>x$, without rejection. You are given two uniforms for
 # each draw, one for the component and one for the normal. It should work 20 standard deviations to the right of everything. (SciPy's
 # `norm.cdf` and `norm.ppf` are right in the left tail down to $10^{-300}$.)
 
 
-# %% tags=["exercise-2"]
+# %% tags=["exercise-5"]
 def right_tail(x, logits, loc, scale, for_component, for_normal):
     """A number x, parameters (K,), uniforms (n,) -> draws t > x, (n,)"""
     raise NotImplementedError
 
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-2-checker", "hide-input"]
-# @title Checker 2
-def check_exercise_2(right_tail):
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-5-checker", "hide-input"]
+# @title Checker 5
+def check_exercise_5(right_tail):
     logits, loc = torch.tensor([0.3, -0.6]), torch.tensor([-1.0, 1.0])
     scale, n = torch.tensor([0.7, 1.2]), 20_000
     uniforms = torch.rand(2, n, generator=torch.Generator().manual_seed(0))
@@ -1753,7 +1753,7 @@ def check_exercise_2(right_tail):
 
 
 # %% [markdown]
-# <details><summary>Solution 2</summary>
+# <details><summary>Solution 5</summary>
 #
 # Mirror (MIX.34): the tail beyond $x$ is a left tail of $-t$.
 #
@@ -1768,20 +1768,20 @@ def check_exercise_2(right_tail):
 #
 # </details>
 #
-# **3 (code).** The Leibniz gradient and the score are both unbiased, so any mix of them is, $c\,\text{Leibniz}+(1-c)\,\text{score}$. Which
+# **6 (code).** The Leibniz gradient and the score are both unbiased, so any mix of them is, $c\,\text{Leibniz}+(1-c)\,\text{score}$. Which
 # fixed $c$ has the least variance? Write the mix for paired draws, with the $c$ of least *sample* variance (estimating it adds a bias of
 # order $1/n$, which you may ignore). The checker takes the logit of the component at $+m$ and $L(x)=x$.
 
 
-# %% tags=["exercise-3"]
+# %% tags=["exercise-6"]
 def best_mix(leibniz, score):
     """Paired unbiased estimates (n,) and (n,) -> mixed ones, (n,)"""
     raise NotImplementedError
 
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-3-checker", "hide-input"]
-# @title Checker 3
-def check_exercise_3(best_mix):
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-6-checker", "hide-input"]
+# @title Checker 6
+def check_exercise_6(best_mix):
     n = 50_000
     for m, times in ((1.0, 1.02), (1.56, 1.2), (2.5, 1.02)):
         loc = torch.tensor([[-m], [m]])
@@ -1805,7 +1805,7 @@ def check_exercise_3(best_mix):
 
 
 # %% [markdown]
-# <details><summary>Solution 3</summary>
+# <details><summary>Solution 6</summary>
 #
 # Write the mix as $\text{score}+c\,(\text{Leibniz}-\text{score})$. The difference has mean zero: it is a control variate, and the best
 # coefficient is that of a regression.
