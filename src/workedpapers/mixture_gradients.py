@@ -44,7 +44,7 @@ class _Mixture(Distribution):
     def _is_sound(self) -> Tensor | bool:
         """False where a parameter might be wrong; NaN and infinities survive a sum."""
         if not self.loc.numel():
-            return self.logits.shape[-1] > 0
+            return True
         scale, others = self._scale(), (self.logits.amax(-1), *self._parameters())
         return sum(value.sum() for value in others) * 0 + scale.amin() > 0
 
@@ -61,7 +61,7 @@ class _Mixture(Distribution):
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Logarithm of weight times density of each component, shape (*sample, *batch, K), at least float32."""
-        if self._validate_args:
+        if self._validate_args and x.numel():
             self._validate_sample(x)
         values = x, self.logits, *self._parameters()
         joint = _log_joints(*_cast(_dtype(*values), *values))
@@ -79,14 +79,16 @@ class _Mixture(Distribution):
 
         Shape: value (*sample, *batch, D) → (*sample, *batch).
         """
-        return self._log_joint(value).logsumexp(-1).to(torch.result_type(value, self.loc))
+        return (
+            self._log_joint(value).logsumexp(-1).to(_dtype(value, self.logits, *self._parameters(), least=value.dtype))
+        )
 
     def responsibilities(self, value: Tensor) -> Tensor:
         """Posterior probability of each component given the whole of value, γ^(D+1) of eq. (MIX.12).
 
         Shape: value (*sample, *batch, D) → (*sample, *batch, K).
         """
-        return self._log_joint(value).softmax(-1).to(torch.result_type(value, self.loc))
+        return self._log_joint(value).softmax(-1).to(_dtype(value, self.logits, *self._parameters(), least=value.dtype))
 
     def reparameterize(self, value: Tensor) -> Tensor:
         """The same values, as draws whose gradient is that of eq. (MIX.13): uniforms fixed, parameters move.
@@ -94,8 +96,10 @@ class _Mixture(Distribution):
         Shape: value (*sample, *batch, D) → the same. No gradient flows into value. Second derivatives, forward mode and
         the transforms of `torch.func` (vmap: with validate_args=False) are right as well, by a slower route.
         """
-        if self._validate_args:
+        if self._validate_args and value.numel():
             self._validate_sample(value)
+        if not value.is_floating_point():
+            value = value.to(self.loc.dtype)
         return self._moving(value.detach().expand(torch.broadcast_shapes(value.shape, self.loc[..., 0, :].shape)))
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -120,10 +124,9 @@ class _Mixture(Distribution):
         return self._moving(self.sample(sample_shape))
 
     def _moving(self, x: Tensor) -> Tensor:
-        if not torch.compiler.is_compiling():
-            transforms = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
-            if transforms.count(torch._C._functorch.TransformType.Jvp) > 1:  # torch would leave the draw in its place
-                raise NotImplementedError("forward mode over forward mode: take jacfwd(jacrev(…)), or torch.func.hessian")
+        transforms = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+        if transforms.count(torch._C._functorch.TransformType.Jvp) > 1:  # torch would leave the draw in its place
+            raise NotImplementedError("forward mode over forward mode: take jacfwd(jacrev(…)), or torch.func.hessian")
         moved: Tensor = _Transport.apply(x, self.logits, *self._parameters())  # type: ignore[no-untyped-call]
         return moved.clone()  # which may be changed in place; what is kept may not
 
@@ -301,7 +304,7 @@ class _Transport(torch.autograd.Function):
         # An overflow that comes from the cost must be seen in all of the draw's gradients.
         slope = grad_output + (grad_output * 0).sum(-1, keepdim=True)
         batched = torch._C._functorch.is_legacy_batchedtensor  # as `is_grads_batched` makes them
-        if not (torch.is_grad_enabled() or torch.compiler.is_compiling() or batched(slope)):
+        if not (torch.is_grad_enabled() or batched(slope)):
             gradients = _gradients_in_place(*ctx.saved_tensors, slope)
             if gradients is not None:
                 return None, *gradients
@@ -468,9 +471,9 @@ def _log_normal(z: Tensor, scale: Tensor) -> Tensor:
     return torch.addcmul(-HALF_LOG_2PI - scale.log(), z, z, value=-0.5)
 
 
-def _dtype(*values: Tensor) -> torch.dtype:
+def _dtype(*values: Tensor, least: torch.dtype = torch.float32) -> torch.dtype:
     """In which to compute: half precision is too narrow for densities."""
-    return functools.reduce(torch.promote_types, (value.dtype for value in values), torch.float32)
+    return functools.reduce(torch.promote_types, (value.dtype for value in values), least)
 
 
 def _cast(dtype: torch.dtype, *values: Tensor) -> tuple[Tensor, ...]:
@@ -492,7 +495,7 @@ def _of_one_batch(name: str, logits: Tensor, loc: Tensor, spread: Tensor) -> lis
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise TypeError(f"logits, loc and {name} must be tensors of floating point, got {value!r}")
     sizes = loc.shape[-2:] + loc.shape[-1:] * (ranks[2] - 2)  # K, D or K, D, D
-    if loc.dim() > 1 and logits.shape[-1:] == sizes[:1] and spread.shape[-ranks[2] :] == sizes:
+    if loc.dim() > 1 and sizes[0] and logits.shape[-1:] == sizes[:1] and spread.shape[-ranks[2] :] == sizes:
         batches = [value.shape[: value.dim() - rank] for value, rank in zip(values, ranks, strict=True)]
         if batches[0] == batches[1] == batches[2]:
             return [*values]
@@ -544,7 +547,7 @@ def rao_blackwell_surrogate(
     (slope,) = torch.autograd.grad(cost.sum(), x, retain_graph=True)
     with torch.no_grad():
         weights = mixture.responsibilities(x)
-        z, _ = _standardize(x, *mixture._parameters())
+        z = _standardize(*_cast(_dtype(x), x, *mixture._parameters()))[0].to(x.dtype)
         advantage = cost - (0 if baseline is None else baseline)
     if advantage.shape != cost.shape:
         raise ValueError(f"baseline must broadcast to the shape of cost, {tuple(cost.shape)}")
