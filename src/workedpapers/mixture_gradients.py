@@ -124,9 +124,12 @@ class _Mixture(Distribution):
         return self._moving(self.sample(sample_shape))
 
     def _moving(self, x: Tensor) -> Tensor:
-        transforms = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
-        if transforms.count(torch._C._functorch.TransformType.Jvp) > 1:  # torch would leave the draw in its place
-            raise NotImplementedError("forward mode over forward mode: take jacfwd(jacrev(…)), or torch.func.hessian")
+        if not torch.compiler.is_compiling():
+            transforms = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+            if transforms.count(torch._C._functorch.TransformType.Jvp) > 1:  # torch would leave the draw in its place
+                raise NotImplementedError(
+                    "forward mode over forward mode: take torch.func.hessian, or jacrev for one of them"
+                )
         moved: Tensor = _Transport.apply(x, self.logits, *self._parameters())  # type: ignore[no-untyped-call]
         return moved.clone()  # which may be changed in place; what is kept may not
 
