@@ -306,20 +306,21 @@ class _Transport(torch.autograd.Function):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         # An overflow that comes from the cost must be seen in all of the draw's gradients.
         slope = grad_output + (grad_output * 0).sum(-1, keepdim=True)
+        x, logits, loc, spread = ctx.saved_tensors
         batched = torch._C._functorch.is_legacy_batchedtensor  # as `is_grads_batched` makes them
+        gradients = None
         if not (torch.is_grad_enabled() or batched(slope)):
-            gradients = _gradients_in_place(*ctx.saved_tensors, slope)
-            if gradients is not None:
-                return None, *gradients
-        return None, *_gradients(*ctx.saved_tensors, slope)
+            gradients = _gradients_in_place(x, logits, loc, spread, slope)
+        return None, *(gradients or _gradients(x, logits, loc, spread, slope))
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Tensor | None) -> Tensor:
         x, *parameters = ctx.saved_tensors
+        logits, loc, spread = parameters
         tangents = tuple(torch.zeros_like(p) if t is None else t for p, t in zip(parameters, tangents, strict=True))
-        # The gradient is linear in the slope: the transposed map is its own derivative.
-        _, transposed = torch.func.vjp(lambda slope: _gradients(x, *parameters, slope), torch.zeros_like(x))
-        (moved,) = transposed(tangents)
+        # The gradient is linear in the slope of the cost, and its transpose takes tangents to the tangent of x.
+        _, transposed = torch.func.vjp(lambda slope: _gradients(x, logits, loc, spread, slope), torch.zeros_like(x))
+        moved: Tensor = transposed(tangents)[0]
         return moved
 
 
@@ -335,7 +336,8 @@ def _gradients(x: Tensor, logits: Tensor, loc: Tensor, spread: Tensor, slope: Te
     cap = torch.finfo(z.dtype).max / (8 * max(z.numel(), 1))  # larger numbers saturate; their sums stay finite
     entered = torch.zeros_like(z[..., 0])
     pulled = torch.zeros_like(z)  # gradient of z by later coordinates, of full covariances only
-    by_loc, carried = [], []
+    by_loc: list[Tensor] = []
+    carried: list[Tensor] = []
     for d in reversed(range(z.shape[-1])):
         pushed = ((entered * z[..., d] - pulled[..., d]) / scale[..., d]).clamp(-cap, cap)
         along = (slope[..., d] - pushed.sum(-1)).unsqueeze(-1)
@@ -407,7 +409,7 @@ def _gradients_in_place(
     torch.addcmul(scale.log().neg_(), z, z, value=-0.5, out=joint[1:])
     gamma = joint.cumsum_(0).softmax(1)
     log_density = joint.amax(1, keepdim=True).sub_(gamma.amax(1, keepdim=True).log_())
-    torch.nn.functional.threshold_(gamma, torch.finfo(x.dtype).tiny, 0.0)  # processors are slow with smaller numbers
+    torch.threshold_(gamma, torch.finfo(x.dtype).tiny, 0.0)  # processors are slow with smaller numbers
     before, later = gamma[:-1], gamma[1:]
     # w in the smaller tail, (MIX.16): on the side to which most of γ lies.
     part = torch.clamp(z, -1, 1, out=joint[1:])
@@ -422,15 +424,15 @@ def _gradients_in_place(
     carried = torch.empty_like(gamma)
     carried[D] = 0
     slopes = slope.movedim(-1, 0).unsqueeze(1).clone(memory_format=torch.contiguous_format)
-    pulled = torch.zeros_like(z) if full else None
+    pulled = torch.zeros_like(z) if full else z
     rows = [*zip(steps, weights, slopes, carried[1:], carried[:-1], strict=True)]
     for d in reversed(range(D)):
         pushed, weight, along, entered, left = rows[d]
         pushed.mul_(entered)
-        if pulled is not None:
+        if full:
             pushed.sub_(pulled[d] / scale[d])
         along.sub_(pushed.sum(0, keepdim=True))
-        if pulled is not None:
+        if full:
             pulled[:d].add_((along * later[d] + pushed) * front(spread[..., d, :d]))
         torch.addcmul(entered, along, weight, value=-1, out=left)
     grad_loc = steps.addcmul_(later, slopes)
@@ -438,13 +440,11 @@ def _gradients_in_place(
         grad_spread = (back(grad_loc).unsqueeze(-1) * back(z).unsqueeze(-2)).tril_()
         grad_spread.diagonal(dim1=-2, dim2=-1).sub_(back(carried[1:] / scale))
     else:
-        grad_spread = z.mul_(grad_loc).addcdiv_(carried[1:], scale, value=-1)
+        grad_spread = back(z.mul_(grad_loc).addcdiv_(carried[1:], scale, value=-1))
     cap = torch.finfo(z.dtype).max / (8 * z.numel())
     largest = torch.stack([end.abs() for value in (carried[0], grad_loc, grad_spread) for end in value.aminmax()]).max()
     if not (largest < cap) & (whole.amin() > torch.finfo(z.dtype).tiny ** 0.5):
         return None
-    if not full:
-        grad_spread = back(grad_spread)
     return tuple(
         gradient.sum_to_size(parameter.shape).contiguous().to(parameter.dtype)
         for gradient, parameter in zip(
@@ -498,7 +498,7 @@ def _of_one_batch(name: str, logits: Tensor, loc: Tensor, spread: Tensor) -> lis
         if not isinstance(value, Tensor) or not value.is_floating_point():
             raise TypeError(f"logits, loc and {name} must be tensors of floating point, got {value!r}")
     sizes = loc.shape[-2:] + loc.shape[-1:] * (ranks[2] - 2)  # K, D or K, D, D
-    if loc.dim() > 1 and sizes[0] and logits.shape[-1:] == sizes[:1] and spread.shape[-ranks[2] :] == sizes:
+    if loc.dim() > 1 and all(sizes) and logits.shape[-1:] == sizes[:1] and spread.shape[-ranks[2] :] == sizes:
         batches = [value.shape[: value.dim() - rank] for value, rank in zip(values, ranks, strict=True)]
         if batches[0] == batches[1] == batches[2]:
             return [*values]
@@ -531,9 +531,10 @@ def rao_blackwell_surrogate(
 
     For means and scales it is the expectation, given x, of the gradient of the ordinary draw (a component, then its
     normal): never of larger variance. For logits it is the marginal score, (cost − baseline)(γ − π): give a baseline,
-    as its variance grows with the level of the cost. What else cost depends on, a decoder or the mixture itself, gets
-    its gradient as well. In one dimension means and scales agree with `rsample`. For logits
-    `rsample` can be better where components overlap.
+    as its variance grows with the level of the cost. A fair one is the mean cost of the other draws of the same
+    mixture, (cost.sum(0) − cost) / (n − 1) for n draws of each; other elements of the batch have costs of their own
+    level. What else cost depends on, a decoder or the mixture itself, gets its gradient as well. In one dimension means
+    and scales agree with `rsample`. For logits `rsample` can be better where components overlap.
 
     Args:
         mixture: what x was drawn from.
