@@ -424,20 +424,21 @@ def _gradients_in_place(
     carried = torch.empty_like(gamma)
     carried[D] = 0
     slopes = slope.movedim(-1, 0).unsqueeze(1).clone(memory_format=torch.contiguous_format)
-    pulled = torch.zeros_like(z) if full else z
+    pulled = z.new_zeros(*x.shape[:-1], len(z[0]), D if full else 0)  # beside scale_tril, as which it lies in memory
     rows = [*zip(steps, weights, slopes, carried[1:], carried[:-1], strict=True)]
     for d in reversed(range(D)):
         pushed, weight, along, entered, left = rows[d]
         pushed.mul_(entered)
         if full:
-            pushed.sub_(pulled[d] / scale[d])
+            pushed.sub_(pulled[..., d].movedim(-1, 0) / scale[d])
         along.sub_(pushed.sum(0, keepdim=True))
         if full:
-            pulled[:d].add_((along * later[d] + pushed) * front(spread[..., d, :d]))
+            own = (along * later[d] + pushed).movedim(0, -1).unsqueeze(-1)
+            pulled[..., :d].addcmul_(own, spread[..., d, :d])
         torch.addcmul(entered, along, weight, value=-1, out=left)
     grad_loc = steps.addcmul_(later, slopes)
     if full:
-        grad_spread = (back(grad_loc).unsqueeze(-1) * back(z).unsqueeze(-2)).tril_()
+        grad_spread = (back(grad_loc).contiguous().unsqueeze(-1) * back(z).contiguous().unsqueeze(-2)).tril_()
         grad_spread.diagonal(dim1=-2, dim2=-1).sub_(back(carried[1:] / scale))
     else:
         grad_spread = back(z.mul_(grad_loc).addcdiv_(carried[1:], scale, value=-1))
