@@ -18,7 +18,7 @@ except ImportError:
     MixtureOfDiagNormals = None
 
 SEPARATION = 1.0
-GOALS = {(256, 50, 16): 0.1, (256, 10, 16): 0.5, (1024, 10, 16): 0.45, (256, 10, 64): 0.6}  # B, K, D: time/Pyro
+GOALS = {(256, 50, 16): 0.035, (256, 10, 16): 0.4, (1024, 10, 16): 0.25, (256, 10, 64): 0.3}  # B, K, D: time/Pyro
 FULL = 256, 10, 16
 ROUNDS = 20
 

@@ -1,7 +1,9 @@
 """Gradients through mixtures against roots of the quantile map, Jacobians, closed forms, quadrature and torch's own."""
 
+import copy
 import inspect
 import math
+import pickle
 from itertools import product
 
 import numpy as np
@@ -11,11 +13,14 @@ from scipy import optimize, special, stats
 from torch.distributions import (
     Categorical,
     Distribution,
+    ExpTransform,
     Independent,
     Laplace,
     MixtureSameFamily,
     MultivariateNormal,
     Normal,
+    TransformedDistribution,
+    kl_divergence,
 )
 from torch.testing import assert_close
 
@@ -975,13 +980,205 @@ def test_no_gradient_flows_into_a_value(kind):
     assert torch.autograd.grad(y.sum(), x, allow_unused=True) == (None,)
 
 
+# --- second derivatives, and transforms ---
+
+CURVED = pytest.mark.parametrize(("kind", "D"), [("diagonal", 1), ("diagonal", 3), ("full", 1), ("full", 3)])
+
+
+class Curve:
+    """A cost of a moving draw and its own density, of all parameters in one vector; and the same with x solved anew."""
+
+    def __init__(self, kind, D, seed=4):
+        values = parameters(kind, 3, D, seed=seed)
+        self.kind, self.shapes = kind, [value.shape for value in values]
+        self.theta = torch.cat([value.detach().flatten() for value in values])
+        on = torch.ones(3, D, D).tril() if kind == "full" else torch.ones(3, D)
+        self.free = torch.cat((torch.ones(3 + 3 * D), on.flatten())).double()  # nothing moves above the diagonal
+        arrays = as_arrays(*values)
+        draws = KINDS[kind](*values).sample((30,))
+        self.x = next(x for x in draws if uniforms(x.numpy(), *arrays)[1].min() > 0.15)
+        self.u = uniforms(self.x.numpy(), *arrays)[0]
+
+    def split(self, theta):
+        parts = theta.split([math.prod(shape) for shape in self.shapes])
+        return [part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+    def cost(self, theta):
+        return self.of(self.mixture(theta).reparameterize(self.x), theta)
+
+    def mixture(self, theta):
+        return KINDS[self.kind](*self.split(theta), validate_args=False)
+
+    def of(self, x, theta):
+        return x.sin().sum() + x.prod() + self.mixture(theta).log_prob(x)
+
+    def solved_anew(self, theta):
+        x = quantile_map(self.u, self.x.numpy(), *as_arrays(*self.split(theta)))
+        return float(self.of(torch.tensor(x), theta))
+
+    def direction(self):
+        return torch.randn_like(self.theta) * self.free
+
+    def second(self, v, h=1e-3):
+        """Along v, by differences of fourth order."""
+        f = [self.solved_anew(self.theta + i * h * v) for i in (-2, -1, 0, 1, 2)]
+        return (-f[0] + 16 * f[1] - 30 * f[2] + 16 * f[3] - f[4]) / (12 * h * h)
+
+
+@CURVED
+def test_second_derivatives_are_those_of_the_root_of_the_quantile_map(kind, D):
+    curve = Curve(kind, D)
+    hessian = torch.autograd.functional.hessian(curve.cost, curve.theta)
+    assert_close(hessian, hessian.T)
+    for v in (curve.direction(), curve.direction(), curve.direction()):
+        assert float(v @ hessian @ v) == pytest.approx(curve.second(v), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, within torch.func
+@CURVED
+def test_every_way_to_differentiate_twice_agrees(kind, D):
+    curve = Curve(kind, D)
+    hessian, v = torch.autograd.functional.hessian(curve.cost, curve.theta), curve.direction()
+    theta = curve.theta.clone().requires_grad_()
+    (once,) = torch.autograd.grad(curve.cost(theta), theta, create_graph=True)
+    (twice,) = torch.autograd.grad(once, theta, v)
+    assert_close(twice, hessian @ v)
+    functional, func = torch.autograd.functional, torch.func
+    assert_close(functional.hvp(curve.cost, curve.theta, v)[1], hessian @ v)
+    assert_close(functional.vhp(curve.cost, curve.theta, v)[1], hessian @ v)
+    for strategy in ("reverse-mode", "forward-mode"):
+        found = functional.hessian(curve.cost, curve.theta, vectorize=True, outer_jacobian_strategy=strategy)
+        assert_close(found, hessian)
+    assert_close(func.hessian(curve.cost)(curve.theta), hessian)
+    assert_close(func.jacrev(func.jacrev(curve.cost))(curve.theta), hessian)
+    assert_close(func.jacrev(func.jacfwd(curve.cost))(curve.theta), hessian)
+    with pytest.raises(NotImplementedError, match="forward mode over forward mode"):
+        func.jacfwd(func.jacfwd(curve.cost))(curve.theta)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, within torch.func
+@CURVED
+def test_every_way_to_differentiate_once_agrees(kind, D):
+    curve = Curve(kind, D)
+    theta, v = curve.theta.clone().requires_grad_(), curve.direction()
+    (gradient,) = torch.autograd.grad(curve.cost(theta), theta)
+    functional, func = torch.autograd.functional, torch.func
+    assert_close(func.grad(curve.cost)(curve.theta), gradient)
+    assert_close(func.jvp(curve.cost, (curve.theta,), (v,))[1], gradient @ v)
+    assert_close(functional.jvp(curve.cost, curve.theta, v)[1], gradient @ v)
+    with torch.autograd.forward_ad.dual_level():
+        dual = curve.cost(torch.autograd.forward_ad.make_dual(curve.theta, v))
+        assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, gradient @ v)
+    draw = lambda theta: curve.mixture(theta).reparameterize(curve.x)  # noqa: E731
+    rows = functional.jacobian(draw, curve.theta)
+    assert_close(functional.jacobian(draw, curve.theta, vectorize=True), rows)
+    assert_close(functional.jacobian(draw, curve.theta, vectorize=True, strategy="forward-mode"), rows)
+    assert_close(func.jacrev(draw)(curve.theta), rows)
+    assert_close(func.jacfwd(draw)(curve.theta), rows)
+
+
 @BOTH
-def test_second_derivatives_raise(kind):
-    values = parameters(kind, 3, 2)
-    y = KINDS[kind](*values).rsample((4,))
-    gradients = torch.autograd.grad(y.square().sum(), values, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradients[0].square().sum().backward()
+def test_the_third_derivative_is_right_as_well(kind):
+    curve, h = Curve(kind, 2), 2e-3
+    v, t = curve.direction(), torch.zeros((), dtype=torch.float64, requires_grad=True)
+    value = curve.mixture(curve.theta + t * v).reparameterize(curve.x).sin().sum()
+    for _ in range(3):
+        (value,) = torch.autograd.grad(value, t, create_graph=True)
+    places = [as_arrays(*curve.split(curve.theta + i * h * v)) for i in (-3, -2, -1, 1, 2, 3)]
+    f = [np.sin(quantile_map(curve.u, curve.x.numpy(), *arrays)).sum() for arrays in places]
+    expected = (f[0] - 8 * f[1] + 13 * f[2] - 13 * f[3] + 8 * f[4] - f[5]) / (8 * h**3)
+    assert value.item() == pytest.approx(expected, rel=1e-3)
+
+
+@BOTH
+def test_second_derivatives_of_a_batch_are_those_of_each(kind):
+    values = parameters(kind, 3, 2, (4,))
+    x, slope = torch.randn(2, 5, 4, 2, dtype=torch.float64)
+
+    def second(values, x, slope):
+        y = KINDS[kind](*values).reparameterize(x)
+        gradients = torch.autograd.grad((y.sin() * slope).sum(), values, create_graph=True)
+        return torch.autograd.grad(sum(gradient.square().sum() for gradient in gradients), values)
+
+    for i in range(4):
+        each = tuple(value.detach()[i].requires_grad_() for value in values)
+        for gradient, own in zip(second(values, x, slope), second(each, x[:, i], slope[:, i]), strict=True):
+            assert_close(gradient[i], own)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@BOTH
+def test_second_derivatives_have_the_dtype_of_the_parameters(kind, dtype):
+    values = parameters(kind, 3, 2, dtype=dtype)
+    y = KINDS[kind](*values).reparameterize(torch.zeros(2, dtype=dtype))
+    first = torch.autograd.grad(y.float().square().sum() + y.float().sum(), values, create_graph=True)
+    second = torch.autograd.grad(sum(gradient.float().square().sum() for gradient in first), values)
+    assert {gradient.dtype for gradient in (*first, *second)} == {dtype}
+    assert all(gradient.isfinite().all() for gradient in second)
+
+
+@pytest.mark.parametrize("at", [0.0, 1.0, 30.0, 300.0])
+@pytest.mark.parametrize("off", [False, True])
+@BOTH
+def test_second_derivatives_are_finite_in_tails_and_gaps(kind, off, at):
+    logits, loc, spread = far_apart(kind, 30, 2, torch.float64, K=3)
+    logits = torch.tensor([0.2, OFF if off else -0.3, 0.1], dtype=torch.float64, requires_grad=True)
+    values = logits, loc, spread
+    y = KINDS[kind](*values).reparameterize(torch.full((2,), at, dtype=torch.float64))
+    first = torch.autograd.grad(y.sum(), values, create_graph=True)
+    for gradient in torch.autograd.grad(sum(gradient.sum() for gradient in first[1:]), values):
+        assert gradient.isfinite().all()
+        assert not off or (gradient[1] == 0).all()
+
+
+@BOTH
+def test_both_routes_have_the_same_gradient(kind):
+    values = parameters(kind, 4, 5, (6,), separation=2.0)
+    x, slope = torch.randn(2, 3, 6, 5, dtype=torch.float64)
+    y = KINDS[kind](*values).reparameterize(x)
+    fast = torch.autograd.grad(y, values, slope, retain_graph=True)
+    assert_close(torch.autograd.grad(y, values, slope, create_graph=True), fast, rtol=1e-10, atol=1e-12)
+    assert not any(gradient.requires_grad for gradient in fast)
+
+
+@BOTH
+def test_mixtures_can_be_mapped(kind):
+    values = parameters(kind, 3, 2, (4,))
+    x = torch.randn(4, 2, dtype=torch.float64)
+
+    def cost(x, *values):
+        mixture = KINDS[kind](*values, validate_args=False)
+        return mixture.reparameterize(x).sin().sum(-1) + mixture.log_prob(x)
+
+    found = torch.vmap(torch.func.grad(cost, argnums=(1, 2, 3)))(x, *values)
+    expected = torch.autograd.grad(cost(x, *values).sum(), values)
+    assert_close(found, expected)
+    draws = torch.vmap(lambda *values: KINDS[kind](*values, validate_args=False).rsample((5,)), randomness="different")
+    assert draws(*values).shape == (4, 5, 2)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler
+def test_a_compiled_cost_has_the_same_gradient():
+    values = parameters("diagonal", 3, 2, (4,))
+    x = torch.randn(4, 2, dtype=torch.float64)
+
+    def cost(*values):
+        mixture = MixtureNormal(*values)
+        y = mixture.reparameterize(x)
+        return y.sin().sum() + mixture.log_prob(y).sum()
+
+    expected = torch.autograd.grad(cost(*values), values)
+    assert_close(torch.autograd.grad(torch.compile(cost, backend="aot_eager")(*values), values), expected)
+
+
+@BOTH
+def test_a_draw_may_be_changed_in_place(kind):
+    values = parameters(kind, 3, 2, (4,))
+    x, slope = torch.randn(2, 4, 2, dtype=torch.float64)
+    y = KINDS[kind](*values).reparameterize(x)
+    y.mul_(2)
+    assert_close(torch.autograd.grad(y, values, slope / 2), moved(kind, values, x, slope))
+    assert not torch.equal(x, y)
 
 
 @BOTH
@@ -1390,11 +1587,29 @@ def test_a_narrow_component_beside_a_broad_one_loses_no_digits(scale):
     assert_close(found[0], found[1], rtol=1e-4, atol=0)
 
 
-def test_an_infinite_slope_of_the_cost_is_seen():
-    logits, loc = torch.zeros(2, requires_grad=True), torch.randn(2, 3).requires_grad_()
-    draw = MixtureNormal(logits, loc, torch.ones(2, 3)).rsample()
-    (found,) = torch.autograd.grad(draw, loc, torch.tensor([1.0, math.inf, 0.0]))
-    assert not found[:, 1].isfinite().any()
+@pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("K", [1, 3])
+@pytest.mark.parametrize("create_graph", [False, True])
+@BOTH
+def test_an_overflow_of_the_cost_is_seen_in_every_gradient_of_its_own_draw(kind, create_graph, K, bad):
+    values = parameters(kind, K, 3, (4,), dtype=torch.float32)
+    x = KINDS[kind](*values).rsample()
+    slope = torch.ones(4, 3)
+    slope[2, 1] = bad
+    for gradient in torch.autograd.grad(x, values, slope, create_graph=create_graph):
+        assert gradient[[0, 1, 3]].isfinite().all()
+        seen = gradient[2].isnan()
+        assert (seen | torch.ones_like(seen).triu(1).bool()).all() if gradient.dim() == 4 else seen.all()
+
+
+def test_a_gradient_scaler_notices_an_overflow():
+    logits = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.SGD([logits], 0.1)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    draw = MixtureNormal(logits, torch.randn(3, 2), torch.ones(3, 2)).rsample((5,))
+    scaler.scale((100 * draw).sum()).backward()
+    scaler.step(optimizer)
+    assert (logits == 0).all()
 
 
 def test_half_precision_gets_the_gradient_of_single_precision_in_its_own_dtype():
@@ -1434,3 +1649,189 @@ def test_full_covariances_that_lean_differently_have_a_gradient_of_infinite_vari
     assert moments[0.7][2] == pytest.approx(moments[0.7][1], rel=1e-2)
     assert moments[1.3][1] > 100 * moments[1.3][0]
     assert moments[1.3][2] > 100 * moments[1.3][1]
+
+
+# --- numbers at the ends of their range ---
+
+
+@pytest.mark.parametrize("scale", [3e-20, 1e-30])
+@BOTH
+def test_tiny_scales_have_finite_gradients(kind, scale):
+    logits, loc = torch.zeros(2, requires_grad=True), torch.tensor([[0.0, 0.0], [1.0, 1.0]], requires_grad=True)
+    spread = torch.tensor([[scale, scale], [1.0, 1.0]])
+    spread = (spread.diag_embed() if kind == "full" else spread).requires_grad_()
+    values = logits, loc, spread
+    mixture = KINDS[kind](*values)
+    x = mixture.rsample((50,))
+    doubles = tuple(value.detach().double().requires_grad_() for value in values)
+    slope = torch.ones_like(x)
+    expected = moved(kind, doubles, x.detach().double(), slope.double())
+    for gradient, right in zip(torch.autograd.grad(x, values, slope), expected, strict=True):
+        assert_close(gradient.double(), right, rtol=1e-4, atol=1e-5)
+    log_prob = mixture.log_prob(x.detach())
+    assert_close(log_prob.double(), KINDS[kind](*doubles).log_prob(x.detach().double()), rtol=1e-5, atol=1e-4)
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(log_prob.sum(), values))
+
+
+@pytest.mark.parametrize("far", [1e19, 1e20, -1e30])
+@BOTH
+def test_values_whose_squares_overflow_have_the_right_share_and_slope(kind, far):
+    values = settings(False, 3, 2, torch.float32)
+    values = (*values[:2], values[2].detach().diag_embed().requires_grad_()) if kind == "full" else values
+    x = torch.full((2,), far, requires_grad=True)
+    mixture = KINDS[kind](*values)
+    doubles = tuple(value.detach().double() for value in values)
+    wide = x.detach().double().requires_grad_()
+    log_prob = KINDS[kind](*doubles).log_prob(wide)
+    assert_close(mixture.log_prob(x), log_prob.float())
+    share = mixture.responsibilities(x)
+    assert share.sum() == share.max() == 1
+    assert_close(torch.autograd.grad(mixture.log_prob(x), x)[0], torch.autograd.grad(log_prob, wide)[0].float())
+    moves = moved(kind, values, x.detach(), torch.ones(2))
+    for gradient, right in zip(
+        moves,
+        moved(kind, tuple(v.requires_grad_() for v in doubles), wide.detach(), torch.ones(2).double()),
+        strict=True,
+    ):
+        assert gradient.isfinite().all()
+        assert_close(gradient.double(), right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "far"), [(torch.float64, 1e160), (torch.float32, math.inf)])
+@BOTH
+def test_values_too_far_for_double_precision_are_named(kind, dtype, far):
+    mixture = KINDS[kind](*parameters(kind, 3, 2, dtype=dtype))
+    for method in (mixture.log_prob, mixture.responsibilities):
+        with pytest.raises(ValueError, match="value is too far from every component"):
+            method(torch.full((2,), far, dtype=dtype))
+
+
+@pytest.mark.parametrize("i", [1, 2])
+@BOTH
+def test_means_and_scales_must_be_finite(kind, i):
+    values = [value.detach() for value in parameters(kind, 3, 2)]
+    values[i][(1,) * values[i].dim()] = math.inf
+    with pytest.raises(ValueError, match=f"{NAMES[kind][i]} must be finite, got"):
+        KINDS[kind](*values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@BOTH
+def test_half_precision_is_computed_in_single_precision_and_given_back_in_half(kind, dtype):
+    narrow = parameters(kind, 3, 2, dtype=dtype)
+    single = tuple(value.detach().float().requires_grad_() for value in narrow)
+    mixture, wide = KINDS[kind](*narrow), KINDS[kind](*single)
+    x = mixture.rsample((20,))
+    assert x.dtype == dtype
+    slope = torch.ones_like(x)
+    for gradient, right in zip(
+        torch.autograd.grad(x, narrow, slope), moved(kind, single, x.detach().float(), slope.float()), strict=True
+    ):
+        assert_close(gradient, right.to(dtype))
+    x = x.detach()
+    for name in ("log_prob", "responsibilities"):
+        found = getattr(mixture, name)(x)
+        assert_close(found, getattr(wide, name)(x.float()).to(dtype))
+    leaf = x.clone().requires_grad_()
+    loss = rao_blackwell_surrogate(mixture, leaf, leaf.sum(-1))
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(loss, narrow))
+
+
+def test_a_square_that_overflows_in_half_precision_does_no_harm():
+    mixture = MixtureNormal(*(value.half() for value in (torch.zeros(3), torch.zeros(3, 1), torch.ones(3, 1))))
+    x = torch.tensor([300.0], dtype=torch.float16)
+    assert mixture.log_prob(x).item() == pytest.approx(-45000.919, rel=1e-3)
+    assert_close(mixture.responsibilities(x), torch.full((3,), 1 / 3).half())
+
+
+# --- what users of other libraries report ---
+
+
+@BOTH
+def test_whole_numbers_are_no_parameters_but_may_be_values(kind):
+    logits, loc, spread = (value.detach() for value in parameters(kind, 3, 2))
+    for values in ((logits.long(), loc, spread), (logits, loc.long(), spread), (logits, loc, spread.long())):
+        with pytest.raises(TypeError, match=f"logits, loc and {NAMES[kind][2]} must be tensors of floating point, got"):
+            KINDS[kind](*values)
+    with pytest.raises(TypeError, match="must be tensors of floating point"):
+        KINDS[kind]([0.0, 0.0, 0.0], loc, spread)
+    mixture, zeros = KINDS[kind](*parameters(kind, 3, 2)), torch.zeros(2, dtype=torch.float64)
+    assert_close(mixture.log_prob(torch.zeros(2, dtype=torch.int64)), mixture.log_prob(zeros))
+    assert mixture.reparameterize(torch.zeros(2, dtype=torch.int64)).requires_grad
+
+
+@BOTH
+def test_dtypes_may_differ(kind):
+    logits, loc, spread = parameters(kind, 3, 2, dtype=torch.float32)
+    values = logits.detach().double().requires_grad_(), loc, spread
+    mixture = KINDS[kind](*values)
+    x = mixture.rsample((4,))
+    assert [gradient.dtype for gradient in torch.autograd.grad(x.sum(), values)] == [value.dtype for value in values]
+    assert mixture.log_prob(x).dtype == mixture.responsibilities(x).dtype == torch.float64
+
+
+@BOTH
+def test_an_empty_batch_is_valid(kind):
+    values = parameters(kind, 2, 3, (0,))
+    mixture = KINDS[kind](*values)
+    x = mixture.rsample((4,))
+    assert x.shape == (4, 0, 3)
+    assert mixture.log_prob(x).shape == (4, 0)
+    assert mixture.responsibilities(x).shape == (4, 0, 2)
+    assert mixture.reparameterize(x).shape == (4, 0, 3)
+    assert [gradient.shape for gradient in torch.autograd.grad(x.sum(), values)] == [value.shape for value in values]
+
+
+@BOTH
+def test_a_mixture_of_nothing_is_refused(kind):
+    for K, D in ((0, 2), (2, 0)):
+        with pytest.raises(ValueError, match="do not fit together"):
+            KINDS[kind](*parameters(kind, K, D))
+
+
+@BOTH
+def test_copies_and_pickles_are_the_same_mixture(kind):
+    values = parameters(kind, 3, 2)
+    mixture, x = KINDS[kind](*values), torch.zeros(2, dtype=torch.float64)
+    for other in (copy.deepcopy(mixture), copy.copy(mixture), pickle.loads(pickle.dumps(mixture.expand((4,))))):
+        assert type(other) is KINDS[kind]
+        assert_close(other.log_prob(x), mixture.log_prob(x).expand(other.batch_shape))
+        assert other.rsample().requires_grad
+
+
+@BOTH
+def test_other_distributions_take_it_as_a_base(kind):
+    values = parameters(kind, 3, 2, (4,))
+    mixture = KINDS[kind](*values)
+    joint = Independent(mixture, 1)
+    x = joint.rsample((5,))
+    assert joint.has_rsample
+    assert joint.event_shape == (4, 2)
+    assert_close(joint.log_prob(x), mixture.log_prob(x).sum(-1))
+    positive = TransformedDistribution(mixture, [ExpTransform()])
+    y = positive.rsample((5,))
+    assert positive.has_rsample
+    assert_close(positive.log_prob(y), mixture.log_prob(y.log()) - y.log().sum(-1))
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), values))
+
+
+@BOTH
+def test_divergences_are_not_implemented(kind):
+    mixture = KINDS[kind](*parameters(kind, 3, 2))
+    with pytest.raises(NotImplementedError, match="No KL"):
+        kl_divergence(mixture, mixture)
+
+
+@BOTH
+def test_sums_that_overflow_are_no_error(kind):
+    _, _, spread = parameters(kind, 3, 2, dtype=torch.float32)
+    mixture = KINDS[kind](torch.zeros(3), torch.full((3, 2), 2e38), spread)
+    assert mixture.rsample().isfinite().all()
+
+
+def test_many_components_of_few_draws_need_memory_for_the_drawn_only():
+    mixture = MixtureNormal(torch.zeros(1000), torch.randn(1000, 3), torch.ones(1000, 3), validate_args=False)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as recorded:
+        mixture.sample((500,))
+    events = recorded.profiler.kineto_results.events()
+    assert max(event.nbytes() for event in events if event.name() == "[memory]") < 100_000
