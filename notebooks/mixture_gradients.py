@@ -658,7 +658,7 @@ for m in (0.5, 1.0, 2.0, 3.0, 6.0):
 #
 # For $x=(x_1,\dots,x_D)$ there is no single $F(x)=u$. But a density factors into conditionals, each on a line. Take $D$ uniforms, and hold them fixed:
 #
-# $$ F_d(x_d\mid x_{<d})=u_d,\qquad f(x)=\prod_{d=1}^Df_d(x_d\mid x_{<d}) \tag{MIX.10} $$
+# $$ F_d(x_d\mid x_{<d})=u_d,\qquad f(x)=\prod_{d=1}^Df_d(x_d\mid x_{<d}) \tag{MIX.9} $$
 #
 # Given $x_1$, the components have the weights $\gamma(x_1)$, and $x_2$ is a draw from the mixture on the line with *those* weights. So a parameter moves $x_2$ twice: directly,
 # and because $x_1$ and with it the weights have moved. [The theory](mixture_gradients_theory.ipynb) derives
@@ -712,14 +712,14 @@ f2, F2 = second(x1, x2)
 components = Independent(Normal(loc, scale), 1)
 torchs = MixtureSameFamily(Categorical(weights), components)
 joint = torchs.log_prob(torch.stack((x1, x2), -1)).exp()
-check("MIX.10", f1 * f2, joint, "f₁ f₂ = the density of torch's mixture")
+check("MIX.9", f1 * f2, joint, "f₁ f₂ = the density of torch's mixture")
 
 shares = []
 for one, two_ in zip(x1, x2, strict=True):  # the mass below x₂ on the line x₁ = …
     line = torch.linspace(-9, float(two_), 20_001, dtype=torch.float64)
     on_line = torchs.log_prob(torch.stack((one.expand(20_001), line), -1)).exp()
     shares.append(torch.trapezoid(on_line, line))
-check("MIX.10", F2 * f1, torch.stack(shares), "F₂ = share of the mass below", rtol=1e-6)
+check("MIX.9", F2 * f1, torch.stack(shares), "F₂ = share of the mass below", rtol=1e-6)
 
 # %% [markdown]
 # ## 8. Means and scales
@@ -731,10 +731,10 @@ check("MIX.10", F2 * f1, torch.stack(shares), "F₂ = share of the mass below", 
 # and with $\kappa$ and $\varepsilon$ fixed $\mu_{kd}$ gets $[\kappa=k]\,g_d$, where $g=\nabla L(x)$: the *trick*. Forget which $\kappa$ it was, and
 # take the mean given $x$:
 #
-# $$ \mathrm E\bigl[[\kappa=k]\,g_d\,\big|\,x\bigr]=\gamma_k(x)\,g_d,\qquad\mathrm E\bigl[[\kappa=k]\,g_dz_{kd}\,\big|\,x\bigr]=\gamma_k(x)\,g_dz_{kd} \tag{MIX.9} $$
+# $$ \mathrm E\bigl[[\kappa=k]\,g_d\,\big|\,x\bigr]=\gamma_k(x)\,g_d,\qquad\mathrm E\bigl[[\kappa=k]\,g_dz_{kd}\,\big|\,x\bigr]=\gamma_k(x)\,g_dz_{kd} \tag{MIX.10} $$
 #
 # with $\gamma_k(x)$ given *all* of $x$. A mean given $x$ keeps the expectation and never has more variance (Rao and Blackwell). On the line it *is* (MIX.4).
-# `rao_blackwell_surrogate(mixture, x, cost, baseline)` has (MIX.9) for means and scales and the score (MIX.8) for logits, with $\gamma(x)$ for $\gamma$; call `backward` on it. It sums over the draws, and what else the cost depends on, a decoder or the mixture's own density, gets its gradient, too. A grid in the plane instead
+# `rao_blackwell_surrogate(mixture, x, cost, baseline)` has (MIX.10) for means and scales and the score (MIX.8) for logits, with $\gamma(x)$ for $\gamma$; call `backward` on it. It sums over the draws, and what else the cost depends on, a decoder or the mixture's own density, gets its gradient, too. A grid in the plane instead
 # of draws, and $L=\cos(x_1+x_2+0.3)$, whose expectation is known:
 
 # %%
@@ -750,8 +750,8 @@ gamma, z = mixture.responsibilities(grid), (grid[:, None] - loc) / scale
 g = -torch.sin(grid.sum(-1) + 0.3)  # the slope for both coordinates
 by_mean = torch.einsum("n,nk,n->k", mass, gamma, g)[:, None].expand(2, 2)
 by_scale = torch.einsum("n,nk,n,nkd->kd", mass, gamma, g, z)
-check("MIX.9", by_mean, exact[1], "means: E[γ g] = the gradient of E L", rtol=1e-6)
-check("MIX.9", by_scale, exact[2], "scales", rtol=1e-6)
+check("MIX.10", by_mean, exact[1], "means: E[γ g] = the gradient of E L", rtol=1e-6)
+check("MIX.10", by_scale, exact[2], "scales", rtol=1e-6)
 score = (mass * torch.cos(grid.sum(-1) + 0.3)) @ (gamma - weights)
 check("MIX.8", score, exact[0], "logits: the score, given all of x", rtol=1e-6)
 
@@ -859,14 +859,14 @@ plt.show()
 # - **The score's baseline** should come from other draws of the same picture: against the costs of other pictures that is a fifth to a quarter of the variance, and 0.1 nats ([section 9 of the experiments](mixture_gradients_experiments.ipynb)).
 # - **The paper's sampling estimator**, for families without a CDF, needs infinitely many proposals on average; **Pyro's gradient** for weights was wrong in four of six cases ([sections 5 and 6 of the experiments](mixture_gradients_experiments.ipynb)).
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A chart. Means and scales: responsibilities, (MIX.9); on the line rsample is the same. Logits: do the components surely overlap, all through training? Yes: rsample, (MIX.5). No, or unsure: the score, (MIX.8), with a baseline of other draws, or all components if none of them is nearly dead."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A chart. Means and scales: responsibilities, (MIX.10); on the line rsample is the same. Logits: do the components surely overlap, all through training? Yes: rsample, (MIX.5). No, or unsure: the score, (MIX.8), with a baseline of other draws, or all components if none of them is nearly dead."}} tags=["hide-input"]
 # @title Which gradient, when?
 fig, ax = plt.subplots(figsize=(4.5, 4))
 BOXES = {
     (0.22, 0.9): ("means and scales", MUTED),
     (0.8, 0.9): ("logits: do components surely\noverlap, all through training?", MUTED),
     (0.22, 0.52): (
-        "responsibilities (MIX.9);\non the line: rsample,\nwhich is the same",
+        "responsibilities (MIX.10);\non the line: rsample,\nwhich is the same",
         SCORE,
     ),
     (0.8, 0.52): ("yes: rsample (MIX.5)", LEIBNIZ),
@@ -892,7 +892,7 @@ ax.set_title("Only the logits of overlapping components want the rule")
 plt.show()
 
 # %% [markdown]
-# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost; and where the cost can be evaluated only once for each draw. **When not:** components apart, or free to part, as in training they are: then (MIX.9) and a score whose baseline comes from other draws of the same element. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
+# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost; and where the cost can be evaluated only once for each draw. **When not:** components apart, or free to part, as in training they are: then (MIX.10) and a score whose baseline comes from other draws of the same element. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
 # pathwise gradients by transport ([Jankowiak and Obermeyer 2018](https://arxiv.org/abs/1806.01851)) choose among all fields that do.
 
 # %% [markdown]

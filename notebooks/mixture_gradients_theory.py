@@ -216,7 +216,7 @@ plt.show()
 # **Coordinate after coordinate. A parameter moves $x_d$ twice: in its own conditional, and because the coordinates before it have
 # moved. Forget the second, and a test in one dimension does not see it.**
 #
-# By (MIX.10) you solve $F_d(x_d\mid x_{<d})=u_d$ for one $d$ after the other. Given $x_{<d}$, the component is $k$ with a posterior
+# By (MIX.9) you solve $F_d(x_d\mid x_{<d})=u_d$ for one $d$ after the other. Given $x_{<d}$, the component is $k$ with a posterior
 # probability $\gamma_k^d$ (upper indices count, they are no powers). Within a component with diagonal covariance the coordinates are
 # independent. So the conditional of $x_d$ is a mixture on the line with these weights, and Bayes' rule updates them:
 #
@@ -992,7 +992,7 @@ for dtype, half in ((torch.float32, 30.0), (torch.float64, 80.0)):
 # trick: its mean, never more variance. For earlier coordinates they do not, and nothing bounds their variance by the trick's.**
 #
 # The trick picks a component $\kappa$ and sets $x=\mu_\kappa+\sigma_\kappa\varepsilon$; its gradient for $\mu_{kd}$ is $[\kappa=k]\,g_d$.
-# Forget which component was drawn, keep $x$, and take the expectation: $\gamma_k^{D+1}g_d$ (MIX.9). The mean stays, and the variance
+# Forget which component was drawn, keep $x$, and take the expectation: $\gamma_k^{D+1}g_d$ (MIX.10). The mean stays, and the variance
 # of any $Y$ splits into two parts, one of which goes:
 #
 # $$ \operatorname{Var}Y = \operatorname{Var}\,\mathrm E[Y\mid x]+\mathrm E\operatorname{Var}[Y\mid x] \;\ge\; \operatorname{Var}\,\mathrm E[Y\mid x] \tag{MIX.28} $$
@@ -1022,7 +1022,7 @@ for name, each, leib, right in zip(
 ):
     Y = push * each  # the trick's gradient for the component that was drawn, else 0
     mean = (by_component * Y).sum(0)
-    check("MIX.9", mean, right, f"{name}: the trick is unbiased", rtol=1e-7)
+    check("MIX.10", mean, right, f"{name}: the trick is unbiased", rtol=1e-7)
     check("MIX.3", (mass * leib).sum(0), right, "so is the Leibniz gradient", rtol=1e-7)
     total = (by_component * Y**2).sum(0) - mean**2
     between = (mass * (after * Y) ** 2).sum(0) - (mass * after * Y).sum(0) ** 2
@@ -1044,8 +1044,8 @@ moved = MixtureNormal(a3, *free).reparameterize(one[:, None])
 alone = torch.autograd.grad((torch.sin(one) * moved[:, 0]).sum(), free)
 given = MixtureNormal(a3, mu3[:, None], sigma3[:, None]).responsibilities(one[:, None])
 given = given * torch.sin(one)[:, None]
-check("MIX.9", alone[0][..., 0], given, "one dimension: means, draw by draw")
-check("MIX.9", alone[1][..., 0], given * z, "and scales")
+check("MIX.10", alone[0][..., 0], given, "one dimension: means, draw by draw")
+check("MIX.10", alone[1][..., 0], given * z, "and scales")
 
 fig, panel = plt.subplots()
 looks = {"the trick": ("s", GREY), "given x": ("o", GREEN), "Leibniz": ("X", BLUE)}
@@ -1498,12 +1498,14 @@ print("kB kept for 1,000 points:", {name: round(size) for name, size in kept.ite
 print("finite from 20 to 60:", {name: bool(every) for name, every in good.items()})
 
 # %%
+logits = torch.zeros(3, 2, requires_grad=True)
 loc = torch.zeros(3, 2, 1, requires_grad=True)
-moved = MixtureNormal(torch.zeros(2), loc, torch.ones(2, 1)).rsample()
+scale = torch.ones(3, 2, 1, requires_grad=True)
+moved = MixtureNormal(logits, loc, scale).rsample()
 cost_slope = torch.tensor([[1.0], [math.inf], [1.0]])
-(seen,) = torch.autograd.grad(moved, loc, cost_slope)
-is_seen = ~seen.isfinite().all(1)[:, 0]
-check("MIX.19", is_seen, cost_slope.isinf()[:, 0], "an overflow is seen, in its draw")
+for seen in torch.autograd.grad(moved, (logits, loc, scale), cost_slope):
+    is_seen = ~seen.isfinite().flatten(1).all(1)
+    check("MIX.19", is_seen, cost_slope.isinf()[:, 0], "an overflow is seen, in its draw")
 
 # %% [markdown]
 # *Second derivatives.* With $u$ fixed the point moves, too, so differentiating the formula for the slope at a fixed $x$ is not enough.
@@ -1512,7 +1514,8 @@ check("MIX.19", is_seen, cost_slope.isinf()[:, 0], "an overflow is seen, in its 
 #
 # $$ \frac{d^2x}{d\theta^2} = -\frac1f\Bigl[F_{\theta\theta}+2f_\theta\,\frac{dx}{d\theta}+f_x\Bigl(\frac{dx}{d\theta}\Bigr)^2\Bigr] \tag{MIX.35} $$
 #
-# TODO-SECOND: what the library does when it is differentiated twice.
+# The library gets it by keeping its *output* for the way back: that is a point that moves. Differentiated twice, by
+# `torch.autograd.functional.hessian` or the transforms of `torch.func`, the recursion runs as ordinary code instead of in place.
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -1540,6 +1543,13 @@ for at in (-0.6, 1.1):
     found = found.view(5, 9)
     bend = torch.tensor([-1.0, 16, -30, 16, -1]) @ found / (12 * h**2)
     check("MIX.35", formula, bend, f"nine parameters, x = {at}", rtol=1e-6)
+
+    def draw(p, x=x):
+        mixture = MixtureNormal(p[:3], p[3:6, None], p[6:, None])
+        return mixture.reparameterize(x[None]).sum()
+
+    library = torch.autograd.functional.hessian(draw, p).diagonal()
+    check("MIX.35", formula, library, "the library, differentiated twice")
 
 # %% [markdown]
 # ## 10. What is said elsewhere, and what holds?
@@ -1594,10 +1604,10 @@ refute("MIX.E4", found[3.0][0] <= found[3.0][1], True, "means at ±3")
 # |---|---|---|
 # | the paper | the trick in the drawn component, or its rule | its rule, for $\pi_j$ |
 # | `torch.distributions.MixtureSameFamily` | – | – |
-# | Pyro's `MixtureOfDiagNormals` | given $x$ (MIX.9) | a field of its own, from pairs of components |
+# | Pyro's `MixtureOfDiagNormals` | given $x$ (MIX.10) | a field of its own, from pairs of components |
 # | TensorFlow Probability, `reparameterize=True` | implicit (MIX.21) | implicit; by its documentation that of Graves |
 # | this library, `rsample` | (MIX.19), (MIX.24) | (MIX.18) |
-# | this library, `rao_blackwell_surrogate` | given $x$ (MIX.9) | score (MIX.8) |
+# | this library, `rao_blackwell_surrogate` | given $x$ (MIX.10) | score (MIX.8) |
 #
 # Pyro's field is tested on [the experiments page](mixture_gradients_experiments.ipynb). *Conventions.* Graves writes out a recursion for
 # $\partial\log\Pr(k\mid x_{<d})$ and differentiates for $\pi_j$. We carry log weights, differentiate for logits and run backwards.

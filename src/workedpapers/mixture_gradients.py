@@ -1,7 +1,7 @@
 """Gradients through samples of mixtures: how a draw moves when weights, means and scales move, by Leibniz' rule.
 
 Graves, "Stochastic Backpropagation through Mixture Density Distributions", 2016 (arXiv 1607.05690). Equations up to
-(MIX.10) are those of `notebooks/mixture_gradients`, from (MIX.11) on of `notebooks/mixture_gradients_theory`.
+(MIX.9) are those of `notebooks/mixture_gradients`, from (MIX.11) on of `notebooks/mixture_gradients_theory`.
 """
 
 import functools
@@ -528,7 +528,7 @@ def leibniz_gradient(cdf_gradient: Tensor, density: Tensor) -> Tensor:
 def rao_blackwell_surrogate(
     mixture: MixtureNormal | MixtureMultivariateNormal, x: Tensor, cost: Tensor, baseline: Tensor | float | None = None
 ) -> Tensor:
-    """A scalar with the value of cost.sum(), whose gradient does not mind gaps, eqs. (MIX.9) and (MIX.8).
+    """A scalar with the value of cost.sum(), whose gradient does not mind gaps, eqs. (MIX.10) and (MIX.8).
 
     For means and scales it is the expectation, given x, of the gradient of the ordinary draw (a component, then its
     normal): never of larger variance. For logits it is the marginal score, (cost − baseline)(γ − π): give a baseline,
