@@ -1,7 +1,7 @@
 """Gradients through samples of mixtures: how a draw moves when weights, means and scales move, by Leibniz' rule.
 
 Graves, "Stochastic Backpropagation through Mixture Density Distributions", 2016 (arXiv 1607.05690). Equations up to
-(MIX.9) are those of `notebooks/mixture_gradients`, from (MIX.11) on of `notebooks/mixture_gradients_theory`.
+(MIX.10) are those of `notebooks/mixture_gradients`, from (MIX.11) on of `notebooks/mixture_gradients_theory`.
 """
 
 import functools

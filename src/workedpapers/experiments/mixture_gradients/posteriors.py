@@ -220,7 +220,7 @@ def _tuned(arms: Sequence[Autoencoder], rates: Sequence[float]) -> dict[Autoenco
 #: What the searches chose.
 TUNED_DIGITS = _tuned(arms_of(_digits), [0.002, *[0.005] * 5])
 TUNED_MNIST = _tuned(arms_of(_mnist, FEWER), [0.01] * 4)
-TUNED_WIDE = _tuned(arms_of(replace(_digits, latent=8), FEWER), [0.005, 0.005, 0.005, 0.002])
+TUNED_WIDE = _tuned(arms_of(replace(_digits, latent=8), FEWER), [0.005] * 4)
 #: Two evaluations: whose other costs does a score subtract?
 TUNED_BASELINES = _tuned(
     [
