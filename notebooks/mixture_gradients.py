@@ -224,11 +224,12 @@ print(f"mean slope of 1,000 draws: {slope:.4f}")
 #
 # $$ \frac{d}{d\theta}\,\mathrm E\,L(x)=\int_0^1\frac{d}{d\theta}L\bigl(x(u,\theta)\bigr)\,du=\mathrm E\Bigl[L'(x)\,\frac{dx}{d\theta}\Bigr] \tag{MIX.3} $$
 #
-# (Under the integral sign you may differentiate if the slopes are dominated; for mixtures of normals
-# [section 5 of the theory](mixture_gradients_theory.ipynb) shows that they are.) The boxes first: $F=(1-p)F_\text{left}+pF_\text{right}$, so
+# (Under the integral sign you may differentiate if the slopes are dominated; [section 5 of the theory](mixture_gradients_theory.ipynb) shows
+# that they are, for mixtures of normals with diagonal covariances and costs whose slope grows like a polynomial.) The boxes first: $F=(1-p)F_\text{left}+pF_\text{right}$, so
 # $\partial F/\partial p=F_\text{right}-F_\text{left}$.
 
 # %%
+p = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
 u = many[::50]
 x = solved(u, p)
 left, right = (x / 2).clamp(0, 1), ((x - 1) / 2).clamp(0, 1)  # the boxes' own F
@@ -240,17 +241,18 @@ slopes = torch.stack([torch.autograd.grad(s, p, retain_graph=True)[0] for s in x
 check("MIX.2", -(right - left) / f, slopes, "boxes: the rule = the solution's slope")
 
 # %% [markdown]
-# Then a family with a scale $s$, the logistic distribution: $F=1/(1+e^{-x/s})$, $x=s\log\frac u{1-u}$. Here is the integral as it stands,
-# by quadrature, and for $L=\cos$ an expectation that is known, $\mathrm E\cos x=\pi s/\sinh(\pi s)$:
+# Then a family with a scale $s$, the logistic distribution around 0.4: $F=1/(1+e^{-(x-0.4)/s})$, $x=0.4+s\log\frac u{1-u}$. Here is the integral as it stands,
+# by quadrature, and for $L=\cos$ an expectation that is known, $\mathrm E\cos x=\cos(0.4)\,\pi s/\sinh(\pi s)$:
 
 
 # %%
 def f(t, s):
-    return 1 / (4 * s * np.cosh(t / (2 * s)) ** 2)
+    return 1 / (4 * s * np.cosh((t - 0.4) / (2 * s)) ** 2)
 
 
 def df_ds(t, s):
-    return f(t, s) * (t / s * np.tanh(t / (2 * s)) - 1) / s
+    z = (t - 0.4) / s
+    return f(t, s) * (z * np.tanh(z / 2) - 1) / s
 
 
 def slope(x, s):
@@ -258,13 +260,13 @@ def slope(x, s):
 
 
 for s, share in ((0.7, 0.2), (1.3, 0.9)):
-    x = s * math.log(share / (1 - share))
+    x = 0.4 + s * math.log(share / (1 - share))
     check(
-        "MIX.2", slope(x, s), x / s, f"logistic, s = {s}: slope of s log(u / (1 − u))"
+        "MIX.2", slope(x, s), (x - 0.4) / s, f"logistic, s = {s}: the quantile's slope"
     )
     mean = quad(lambda t, s=s: -math.sin(t) * slope(t, s) * f(t, s), -30, 30)[0]
     of_s = torch.tensor(s, dtype=torch.float64, requires_grad=True)
-    (math.pi * of_s / torch.sinh(math.pi * of_s)).backward()
+    (math.cos(0.4) * math.pi * of_s / torch.sinh(math.pi * of_s)).backward()
     check("MIX.3", mean, of_s.grad.item(), f"s = {s}: d E[cos x] / ds", rtol=1e-6)
 
 # %% [markdown]
@@ -584,6 +586,9 @@ for m, share in ((0.6, 0.3), (1.2, 0.8)):
         rtol=1e-6,
     )
     gamma, weight = pi * N / f, pi[0]
+    centred = (draws.sin() - draws.sin().mean()) * (gamma[:, 0] - weight)
+    score = variances(m, torch.sin, torch.cos, share)[1]
+    check("MIX.8", score, float(centred.var()), "and the score's", rtol=1e-3)
     for b in (0.0, -0.7):
         score = (draws.sin() - b) * (gamma[:, 0] - weight)
         check(
@@ -604,11 +609,12 @@ for m in (8.0, 16.0, 32.0):
     whole = quad(gap, -1, 1, limit=800, points=[-5 / m, 0, 5 / m], epsabs=0)[0]
     laplace = math.sqrt(2 * math.pi) / 16 * math.exp(m**2 / 2) * math.pi / m  # (MIX.7)
     ratios.append(whole / laplace)
+check("MIX.7", math.sqrt(2 * math.pi) / 16 * math.pi, 0.492, "the factor", atol=5e-4)
 print("variance over (MIX.7) at m = 8, 16, 32:", *(f"{ratio:.4f}" for ratio in ratios))
 limit = (4 * ratios[2] - ratios[1]) / 3  # the first correction is of order 1 / m²
 check("MIX.7", limit, 1.0, "and for m → ∞", rtol=1e-4)
 
-# %% mystnb={"image": {"alt": "Two panels of the variance of the first logit's gradient against m from 0.25 to 4, logarithmic, for the costs x and cos x. The Leibniz curve starts lower, for x by far, and rises steeply; the score with baseline is flat. They cross near 1.6 for x and 0.5 for cos x."}}
+# %% mystnb={"image": {"alt": "Two panels of the variance of the first logit's gradient against m from 0.25 to 4, logarithmic, for the costs x and cos x. The Leibniz curve starts lower, for x by far, and rises steeply; the score with baseline is flat. They cross near 1.56 for x and 0.56 for cos x."}}
 costs = {
     "L = x": (lambda x: x, torch.ones_like),
     "L = cos x": (torch.cos, lambda x: -torch.sin(x)),
@@ -633,8 +639,8 @@ for m in (0.5, 1.0, 2.0, 3.0, 6.0):
     )
 
 # %% [markdown]
-# From less than a thousandth to five million, while the score stays at one quarter. Where the two cross depends on the cost: near $m=1.6$
-# for $x$, 0.5 for $\cos x$ (centres 3.1 and 1.1 deviations apart). With other weights the score fares worse, too: at 0.2 and 0.8, $m=6$, it has 8.5.
+# From less than a thousandth to five million, while the score stays at one quarter. Where the two cross depends on the cost: near $m=1.56$
+# for $x$, 0.56 for $\cos x$ (centres 3.1 and 1.1 deviations apart). With other weights the score fares worse, too: at 0.2 and 0.8, $m=6$, it has 8.5.
 #
 # **Change it.** In the cell above, write `costs["L = cos x"]` for `costs["L = x"]`.
 #
@@ -735,24 +741,25 @@ check("MIX.9", F2 * f1, torch.stack(shares), "F₂ = share of the mass below", r
 #
 # with $\gamma_k(x)$ given *all* of $x$. A mean given $x$ keeps the expectation and never has more variance (Rao and Blackwell). On the line it *is* (MIX.4).
 # `rao_blackwell_surrogate(mixture, x, cost, baseline)` has (MIX.10) for means and scales and the score (MIX.8) for logits, with $\gamma(x)$ for $\gamma$; call `backward` on it. It sums over the draws, and what else the cost depends on, a decoder or the mixture's own density, gets its gradient, too. A grid in the plane instead
-# of draws, and $L=\cos(x_1+x_2+0.3)$, whose expectation is known:
+# of draws, and $L=\cos(x_1+2x_2+0.3)$, whose expectation is known:
 
 # %%
 axis = torch.linspace(-7, 7, 281, dtype=torch.float64)
 grid, cell = torch.cartesian_prod(axis, axis), float(axis[1] - axis[0]) ** 2
 free = [value.clone().requires_grad_() for value in (weights.log(), loc, scale)]
-damped = torch.exp(-free[2].square().sum(-1) / 2) * torch.cos(free[1].sum(-1) + 0.3)
+n = torch.tensor([1.0, 2.0], dtype=torch.float64)
+damped = torch.exp(-(free[2] * n).square().sum(-1) / 2) * torch.cos(free[1] @ n + 0.3)
 exact = torch.autograd.grad((free[0].softmax(-1) * damped).sum(), free)
 
 mixture = MixtureNormal(weights.log(), loc, scale)
 mass = mixture.log_prob(grid).exp() * cell
 gamma, z = mixture.responsibilities(grid), (grid[:, None] - loc) / scale
-g = -torch.sin(grid.sum(-1) + 0.3)  # the slope for both coordinates
-by_mean = torch.einsum("n,nk,n->k", mass, gamma, g)[:, None].expand(2, 2)
-by_scale = torch.einsum("n,nk,n,nkd->kd", mass, gamma, g, z)
+g = -torch.sin(grid @ n + 0.3)[:, None] * n
+by_mean = torch.einsum("n,nk,nd->kd", mass, gamma, g)
+by_scale = torch.einsum("n,nk,nd,nkd->kd", mass, gamma, g, z)
 check("MIX.10", by_mean, exact[1], "means: E[γ g] = the gradient of E L", rtol=1e-6)
 check("MIX.10", by_scale, exact[2], "scales", rtol=1e-6)
-score = (mass * torch.cos(grid.sum(-1) + 0.3)) @ (gamma - weights)
+score = (mass * torch.cos(grid @ n + 0.3)) @ (gamma - weights)
 check("MIX.8", score, exact[0], "logits: the score, given all of x", rtol=1e-6)
 
 # %% [markdown]
@@ -853,8 +860,8 @@ plt.show()
 #
 # ## 10. What is it worth?
 #
-# - **Low variance?** Where components overlap. It is the distance that counts, and the cost: against the score the rule wins while the centres are within about one standard deviation of each other for a cosine, within about four for costs that grow ([sections 1 and 2 of the experiments](mixture_gradients_experiments.ipynb)).
-# - **For learning** it makes no difference while bumps are near, and costs a factor of two to five in divergence when they are far ([section 4 of the experiments](mixture_gradients_experiments.ipynb)).
+# - **Low variance?** Where components overlap. It is the distance that counts, and the cost: on random mixtures the rule beats the score while the centres are within about one standard deviation of each other for $\cos(\sum x)$, within about four for $\sum x$ ([sections 1 and 2 of the experiments](mixture_gradients_experiments.ipynb)).
+# - **For learning** it makes no difference while bumps are near, and costs a factor of two to five in divergence against the scores when they are far ([section 4 of the experiments](mixture_gradients_experiments.ipynb)).
 # - **Mixture posteriors** gain 0.6 nats a picture on small digits with a score and 0.3 with the rule, at equal evaluations of the decoder; on MNIST each posterior ends as one normal ([sections 7 and 8 of the experiments](mixture_gradients_experiments.ipynb)).
 # - **The score's baseline** should come from other draws of the same picture: against the costs of other pictures that is a fifth to a quarter of the variance, and 0.1 nats ([section 9 of the experiments](mixture_gradients_experiments.ipynb)).
 # - **The paper's sampling estimator**, for families without a CDF, needs infinitely many proposals on average; **Pyro's gradient** for weights was wrong in four of six cases ([sections 5 and 6 of the experiments](mixture_gradients_experiments.ipynb)).
@@ -1000,9 +1007,19 @@ def check_exercise_2(function):
     def flat(x):
         return (0 * x).sum(-1) + loc[:, 0].detach()
 
-    same = [function(*free, flat, generator) for _ in range(3)]
+    same = [function(*free, flat, generator) for _ in range(20)]
     slopes = torch.stack([torch.autograd.grad(value, logits)[0] for value in same])
     assert float(slopes.var(0).max()) < 1e-20, "a cost constant in each component"
+    seen = []
+    for _ in range(2):
+        again = torch.Generator().manual_seed(1)
+        function(*free, lambda x: seen.append(x.detach()) or x.sum(-1), again)
+    assert len(seen) == 2, "one call of the cost"
+    assert torch.equal(*seen), "the noise must come from the generator"
+    noise = (seen[0] - loc) / scale
+    assert float((noise[0] - noise[1]).abs().max()) > 1e-9, (
+        "one noise for all components"
+    )
     print("right")
 
 
@@ -1049,6 +1066,11 @@ def check_exercise_3(function):
         shrunk = torch.allclose(mean, exact * (n - 1) / n)
         assert not shrunk, f"{n} draws: a draw's own cost is in its baseline"
         assert torch.allclose(mean, exact), f"{n} draws: biased, {mean} for {exact}"
+    others = (costs.sum() - costs) / 2
+    right = (costs - others) @ (gamma - weights) / 3
+    assert torch.allclose(function(costs, gamma, weights), right), (
+        "the mean of the others"
+    )
     level = function(costs[[0, 0]], gamma[[0, 1]], weights)
     assert float(level.abs().max()) < 1e-12, "equal costs must cancel"
     print("right")

@@ -77,7 +77,7 @@ def measure(config: Timed, seed: int, device: torch.device) -> dict[str, object]
 
 
 def implicit_sample(mixture: MixtureNormal) -> Tensor:
-    """`mixture.rsample()` by automatic differentiation, (MIX.17): x − J⁻¹ F, where F are the conditional CDFs of x.
+    """`mixture.rsample()` by automatic differentiation, (MIX.21): x − J⁻¹ F, where F are the conditional CDFs of x.
 
     Shape: (*batch, D). The Jacobian J = ∂F/∂x takes D backward passes.
     """
