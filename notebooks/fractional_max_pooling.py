@@ -797,7 +797,8 @@ plt.show()
 # %% [markdown]
 # ## 10. Averaging
 #
-# **The mean of $n$ passes never has a larger loss than they have on average, and in expectation the squared error falls exactly as $a+b/n$.**
+# **The mean of $n$ passes never has a larger loss than they have on average, and in expectation the squared error falls exactly as
+# $a+b/n$.**
 #
 # Each pass draws one network of the ensemble and gives a vector of class probabilities $p$. Let $\bar p_n$ be the mean of $n$ passes
 # and $e$ the one-hot label. Squared error (*Brier's score*) and *minus* the logarithm are convex in $p$, so by Jensen's inequality
@@ -866,8 +867,11 @@ plt.show()
 #
 # **Drawn regions beat fixed ones; an augmentation beats both.**
 #
-# The paper reports 0.32% on MNIST with random squares, 32n filters, 60,000 pictures and twelve passes, and no augmentation (32n: 32 filters in the first convolution, 64 in the second, and so on); 3.47% on CIFAR-10 with 100 passes and 26.39% on CIFAR-100 with twelve, in networks of twelve poolings. Two processor cores afford its MNIST
-# network with 6n filters, 1,000 pictures and 1,000 updates. Every arm but four nets has a learning rate of its own. *4 nets* averages four networks with fixed regions; *affine* has fixed regions and stretches, turns and shifts every picture at random.
+# The paper reports 0.32% on MNIST with random squares, 32n filters, 60,000 pictures and twelve passes, and no augmentation (32n: 32 filters
+# in the first convolution, 64 in the second, and so on); 3.47% on CIFAR-10 with 100 passes and 26.39% on CIFAR-100 with twelve, in networks
+# of twelve poolings. Two processor cores afford its MNIST network with 6n filters, 1,000 pictures and 1,000 updates. Every arm but four
+# nets has a learning rate of its own. *4 nets* averages four networks with fixed regions; *affine* has fixed regions and stretches, turns
+# and shifts every picture at random.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test errors, every run a dot. On MNIST 2\u00d72 and fixed regions lie between 7 and 11 percent, pseudorandom and random ones with twelve passes between 4 and 5, four networks at 5 to 6, affine augmentation at about 4 or below; the paper's 0.32 is a dashed line at the bottom. On Fashion-MNIST 2\u00d72 and fixed regions lie between 18 and 21, pseudorandom ones between 16 and 18, random ones between 16.7 and 19.5, four networks and affine augmentation at 16 to 17."}} tags=["hide-input"]
 # @title The paper's comparison, and two rivals
@@ -899,7 +903,10 @@ fig.suptitle("Drawing helps, and so do the rivals")
 plt.show()
 
 # %% [markdown]
-# With twelve passes pseudorandom regions beat fixed ones and 2×2 pooling in all ten pairs of runs with the same seed. The paper's favourite, random ones, are level with them on MNIST and behind in all five pairs on Fashion-MNIST; after four times as many updates on MNIST random regions err on 2.4%, pseudorandom ones on 3.2 (three runs each, random ahead in all three pairs). Four networks are behind drawn regions on MNIST and ahead on Fashion-MNIST.
+# With twelve passes pseudorandom regions beat fixed ones and 2×2 pooling in all ten pairs of runs with the same seed. The paper's
+# favourite, random ones, are level with them on MNIST and behind in all five pairs on Fashion-MNIST; after four times as many updates on
+# MNIST random regions err on 2.4%, pseudorandom ones on 3.2 (three runs each, random ahead in all three pairs). Four networks are behind
+# drawn regions on MNIST and ahead on Fashion-MNIST.
 #
 # ## 12. What is it worth?
 #

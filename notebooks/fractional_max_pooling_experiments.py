@@ -577,8 +577,10 @@ for metric in ("vote_error", "fixed_error", "train_nats"):
 # %% [markdown]
 # ## 9. And in a modern network?
 #
-# The paper predates batch normalisation, and a reviewer asked about GoogLeNet. A small network of its kind on Fashion-MNIST: blocks of four branches with batch normalisation, 3,000 training pictures. Two poolings by 2×2 between three blocks, from 28 to 7 pixels, or four by √2 between five; widths such that all arms need the same
-# multiplications within five percent. Rates searched for each arm, three seeds; random regions were not run here. Hollow: one pass; filled: twelve, or the only one.
+# The paper predates batch normalisation, and a reviewer asked about GoogLeNet. A small network of its kind on Fashion-MNIST: blocks of four
+# branches with batch normalisation, 3,000 training pictures. Two poolings by 2×2 between three blocks, from 28 to 7 pixels, or four by √2
+# between five; widths such that all arms need the same multiplications within five percent. Rates searched for each arm, three seeds;
+# random regions were not run here. Hollow: one pass; filled: twelve, or the only one.
 
 # %%
 modern = rows_of("modern")
