@@ -23,7 +23,8 @@
 #
 # $$ y_{ij}=\max_{k\in R_i,\;l\in C_j}x_{kl}, \qquad R_i=[m_i,\,m_i+2), \qquad m_i=\lfloor\alpha\,i+\theta\rfloor, \qquad \alpha=\frac{N_\text{in}-2}{N_\text{out}-1}, \qquad \theta\text{ drawn from }[0,1) $$
 #
-# From 6 to 4, $\alpha=\frac43$: with $\theta=0.5$ the regions start at 0, 1, 3 and 4.
+# From 6 to 4, $\alpha=\frac43$: with $\theta=0.5$ the regions start at 0, 1, 3 and 4. (The picture below cuts into *disjoint* pieces
+# instead, the simplest form.)
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing
@@ -336,21 +337,21 @@ ours = {"".join(map(str, steps_of(marks_of(18, 25, phase)))) for phase in PHASES
 check("FMP.5", ours.issuperset(THE_PAPERS), True, "the paper's three examples")
 
 # %%
-taken, ends, library, exact = set(), set(), [], []
+taken, allowed, ends, library, exact = set(), set(), set(), [], []
 for overlap, phase in product(OVERLAPS, PHASES):
     S, D = steps_and_distance(25, 18, overlap)
     m = marks_of(S, D, phase)
     taken |= set(steps_of(m))
+    allowed |= {math.floor(Fraction(D, S)), math.ceil(Fraction(D, S))}
     ends.add((m[0], m[S] - D))
     starts, _ = pooling_regions(25, 18, overlap=overlap, phase=float(phase))
     library.append(starts)
     exact.append(marks_of(S, D, Fraction(float(phase)))[:18])
-check("FMP.6", taken == {1, 2}, True, "three kinds, 997 phases: steps of one and two")
+check("FMP.6", taken == allowed, True, "three kinds, 997 phases: ⌊α⌋ and ⌈α⌉")
+check("FMP.6", sorted(allowed), [1, 2], "which are one and two")
 check("FMP.7", ends == {(0, 0)}, True, "and both ends fit")
 check("FMP.5", torch.stack(library), torch.tensor(exact), "the library's starts")
 
-# %% [markdown]
-#
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Eight draws of disjoint regions from 25 to 18, each a bar of 18 pieces. In the four pseudorandom ones the seven long pieces are spread evenly; in the four random ones they come in clusters."}} tags=["hide-input"]
 # @title Four draws of each
 fig, axes = plt.subplots(2, 1, figsize=(4.5, 3.4))
@@ -434,8 +435,10 @@ shuffled = torch.tensor([[0, *accumulate(word)] for word in words(S, D)])
 check("FMP.8", shuffled.float().mean(0), even, "mean of all 126 random orders")
 walks = torch.tensor([marks_of(S, D, phase) for phase in PHASES])
 check("FMP.8", walks.float().mean(0), even, "mean over 997 phases", atol=2e-3)
-farthest = (walks - even).abs().max()
-check("FMP.8", farthest, torch.tensor(8 / 9), "at most 8/9 of a pixel off, never one")
+off = walks - even
+check("FMP.8", bool((off.abs() < 1).all()), True, "a phase: never a pixel off")
+ends = torch.stack((off.min(), off.max()))
+check("FMP.8", ends, torch.tensor([-8 / 9, 8 / 9]), "at most 8/9, either way")
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "How far the marks of 40 draws are from an even scaling, for disjoint regions from 93 to 62 pixels. Pseudorandom ones stay within a pixel; random ones fan out to as much as seven pixels and come together at both ends."}} tags=["hide-input"]
 # @title Forty draws
@@ -461,8 +464,8 @@ plt.show()
 #
 # **Pool with stride one, then read the result at the marks. All that is random is the reading.**
 #
-# The largest of a rectangle is the largest over its columns of the largest over its rows. For squares that has a consequence. Let $M_{kl}$ be the
-# largest of the four pixels whose upper left one is $(k,l)$: ordinary pooling with stride one. With marks $m$ of the rows and $m'$
+# The largest of a rectangle is the largest over its rows of the largest in each row. For squares that has a consequence. Let $M_{kl}$ be
+# the largest of the four pixels whose upper left one is $(k,l)$: ordinary pooling with stride one. With marks $m$ of the rows and $m'$
 # of the columns
 #
 # $$ y_{ij}=\max_{k\in R_i}\,\max_{l\in C_j}\,x_{kl}=M_{m_i,\,m'_j} \tag{FMP.9} $$
@@ -654,8 +657,24 @@ explore(
 # $$ N_\text{in}=\lfloor\alpha N_\text{out}+\tfrac12\rfloor \quad\Rightarrow\quad N_\text{out}=\lfloor N_\text{in}/\alpha+\tfrac12\rfloor \tag{FMP.11} $$
 #
 # because $|N_\text{in}-\alpha N_\text{out}|\le\frac12$ leaves $N_\text{in}/\alpha$ less than $\frac12$ away from $N_\text{out}$. So a layer
-# that is given a ratio must *round*. (PyTorch's `output_ratio` rounds down: 35 by $\sqrt2$ becomes 24, not 25.) With the side
-# $s_l$ after pooling $l$, and one pixel for the convolution before it, walk back from $s_L=2$:
+# that is given a ratio finds these sizes again if it *rounds*. The library's does. (PyTorch's `output_ratio` rounds down: 35 by $\sqrt2$
+# becomes 24, not 25.)
+
+# %%
+ROOT, CUBE = 2 ** (1 / 2), 2 ** (1 / 3)
+sizes = list(range(10, 400))
+for alpha in (ROOT, CUBE, 1.1):
+    ins = [math.floor(alpha * n_out + 0.5) for n_out in sizes]
+    off = [abs(n_in - alpha * n_out) for n_in, n_out in zip(ins, sizes, strict=True)]
+    check("FMP.11", max(off) < 0.5 + 1e-9, True, f"within ½ of αN_out, α = {alpha:.3f}")
+    rounded = [math.floor(n_in / alpha + 0.5) for n_in in range(600)]
+    check("FMP.11", [rounded[n_in] for n_in in ins], sizes, "and back to N_out")
+    pool = FractionalMaxPool2d(output_ratio=1 / alpha)
+    pooled = [pool(torch.zeros(1, n, n)).shape[-1] for n in range(10, 50)]
+    check("FMP.11", pooled, rounded[10:50], "the library's layer rounds so")
+
+# %% [markdown]
+# With the side $s_l$ after pooling $l$, and one pixel for the convolution before it, walk back from $s_L=2$:
 #
 # $$ s_{l-1} = \max\bigl(\lfloor\alpha\,s_l+\tfrac12\rfloor,\;s_l+1\bigr)+1 \tag{FMP.12} $$
 #
@@ -671,10 +690,9 @@ def sides(layers, alpha):
     return found
 
 
-ROOT, CUBE = 2 ** (1 / 2), 2 ** (1 / 3)
 print(sides(6, ROOT), sides(12, CUBE))
 backwards = sides(6, ROOT) + sides(12, CUBE) + sides(5, 1.1)
-forwards, back = [], []
+forwards = []
 for alpha, layers, field in ((ROOT, 6, 36), (CUBE, 12, 94), (1.1, 5, 12)):
     x = torch.zeros(1, 1, field, field)
     forwards.append(field)
@@ -682,10 +700,7 @@ for alpha, layers, field in ((ROOT, 6, 36), (CUBE, 12, 94), (1.1, 5, 12)):
         pool = FractionalMaxPool2d(output_ratio=1 / alpha)
         x = pool(F.conv2d(x, torch.ones(1, 1, 2, 2)))
         forwards.append(x.shape[-1])
-    ins = [math.floor(alpha * n_out + 0.5) for n_out in range(10, 400)]
-    back += [math.floor(n_in / alpha + 0.5) for n_in in ins]
 check("FMP.12", backwards, forwards, "walked back = three networks run forwards")
-check("FMP.11", back, 3 * list(range(10, 400)), "from N_in back to N_out")
 
 # %% [markdown]
 # **Change it.** In the cell above, write `print(sides(5, ROOT), sides(12, CUBE))` for `print(sides(6, ROOT), sides(12, CUBE))`.
@@ -782,10 +797,11 @@ plt.show()
 # %% [markdown]
 # ## 10. Averaging
 #
-# **The mean of $n$ passes never has a larger loss than they have on average, and the squared error falls exactly as $a+b/n$.**
+# **The mean of $n$ passes never has a larger loss than they have on average, and in expectation the squared error falls exactly as
+# $a+b/n$.**
 #
 # Each pass draws one network of the ensemble and gives a vector of class probabilities $p$. Let $\bar p_n$ be the mean of $n$ passes
-# and $e$ the one-hot label. Squared error (*Brier's score*) and logarithm are both convex in $p$, so by Jensen's inequality
+# and $e$ the one-hot label. Squared error (*Brier's score*) and *minus* the logarithm are convex in $p$, so by Jensen's inequality
 #
 # $$ \lVert\bar p_n-e\rVert^2\le\frac1n\sum_k\lVert p_k-e\rVert^2,\qquad -\log\bar p_{n,\text{label}}\le-\frac1n\sum_k\log p_{k,\text{label}} \tag{FMP.13} $$
 #
@@ -814,7 +830,7 @@ for n in (1, 2, 3):
     kl.append(F.kl_div(share.log(), even, reduction="none").sum(1))
     measured.append(score.mean())
 law = torch.stack([limit + trace / n for n in (1, 2, 3)])
-check("FMP.13", torch.cat(gain), torch.cat(spread), "left less right = spread of the passes, ≥ 0")
+check("FMP.13", torch.cat(gain), torch.cat(spread), "left less right = a spread, ≥ 0")
 check("FMP.13", torch.cat(nats), torch.cat(kl), "right less left = a divergence, ≥ 0")
 check("FMP.14", torch.stack(measured), law, "over all sequences: a + b/n")
 
@@ -851,10 +867,13 @@ plt.show()
 #
 # **Drawn regions beat fixed ones; an augmentation beats both.**
 #
-# The paper reports 0.32% on MNIST with random squares, 32n filters, 60,000 pictures and twelve passes, and no augmentation (32n: 32 filters in the first convolution, 64 in the second, and so on); 3.47% on CIFAR-10 with 100 passes and 26.39% on CIFAR-100 with twelve, in networks of twelve poolings. Two processor cores afford its MNIST
-# network with 6n filters, 1,000 pictures and 1,000 updates. Every arm has a learning rate of its own. *4 nets* averages four networks with fixed regions; *affine* has fixed regions and stretches, turns and shifts every picture at random.
+# The paper reports 0.32% on MNIST with random squares, 32n filters, 60,000 pictures and twelve passes, and no augmentation (32n: 32 filters
+# in the first convolution, 64 in the second, and so on); 3.47% on CIFAR-10 with 100 passes and 26.39% on CIFAR-100 with twelve, in networks
+# of twelve poolings. Two processor cores afford its MNIST network with 6n filters, 1,000 pictures and 1,000 updates. Every arm but four
+# nets has a learning rate of its own. *4 nets* averages four networks with fixed regions; *affine* has fixed regions and stretches, turns
+# and shifts every picture at random.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test errors, every run a dot. On MNIST 2\u00d72 and fixed regions lie between 7 and 11 percent, pseudorandom and random ones with twelve passes between 4 and 5, four networks at 5 to 6, affine augmentation below 4; the paper's 0.32 is a dashed line at the bottom. On Fashion-MNIST 2\u00d72 and fixed regions lie between 18 and 21, pseudorandom ones near 17 to 18, random ones between 18 and 20, four networks and affine augmentation at 16 to 17."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test errors, every run a dot. On MNIST 2\u00d72 and fixed regions lie between 7 and 11 percent, pseudorandom and random ones with twelve passes between 4 and 5, four networks at 5 to 6, affine augmentation at about 4 or below; the paper's 0.32 is a dashed line at the bottom. On Fashion-MNIST 2\u00d72 and fixed regions lie between 18 and 21, pseudorandom ones between 16 and 18, random ones between 16.7 and 19.5, four networks and affine augmentation at 16 to 17."}} tags=["hide-input"]
 # @title The paper's comparison, and two rivals
 ensembles = sweep(experiment.EXPERIMENTS["ensembles"], "book", device="cpu")
 affine = sweep(experiment.EXPERIMENTS["augmentations"], "book", device="cpu")
@@ -884,7 +903,10 @@ fig.suptitle("Drawing helps, and so do the rivals")
 plt.show()
 
 # %% [markdown]
-# With twelve passes pseudorandom regions beat fixed ones and 2×2 pooling in all ten pairs of runs with the same seed. The paper's favourite, random ones, are level with them on MNIST and behind in all five pairs on Fashion-MNIST; after four times as many updates on MNIST random regions err on 2.4%, pseudorandom ones on 3.2. Four networks are behind drawn regions on MNIST and ahead on Fashion-MNIST.
+# With twelve passes pseudorandom regions beat fixed ones and 2×2 pooling in all ten pairs of runs with the same seed. The paper's
+# favourite, random ones, are level with them on MNIST and behind in all five pairs on Fashion-MNIST; after four times as many updates on
+# MNIST random regions err on 2.4%, pseudorandom ones on 3.2 (three runs each, random ahead in all three pairs). Four networks are behind
+# drawn regions on MNIST and ahead on Fashion-MNIST.
 #
 # ## 12. What is it worth?
 #
@@ -915,13 +937,14 @@ def field(layers: int, alpha: float, last: int) -> int:
 # %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-1-checker", "hide-input"]
 # @title Checker 1
 def check_exercise_1(field):
-    for layers, alpha, last in ((6, ROOT, 2), (3, 1.6, 7), (5, 1.1, 2), (12, CUBE, 3)):
+    cases = (6, ROOT, 2), (3, 1.6, 7), (5, 1.1, 2), (12, CUBE, 3), (20, 1.1, 2)
+    for layers, alpha, last in cases:
         answer, side = field(layers, alpha, last), last
         for _ in range(layers):
             fits = [
                 n for n in range(side + 1, 2 * side + 1) if round(n / alpha) == side
             ]
-            side = min(fits or [side + 1], key=lambda n: abs(n - alpha * side))
+            side = min(fits or [side + 1], key=lambda n: (abs(n - alpha * side), -n))
         assert answer == side, (
             f"{layers} layers, α {alpha:.3f}: {answer}, expected {side}"
         )
@@ -1059,7 +1082,7 @@ def check_exercise_4(change):
         found[overlap] += float((y - y_moved).norm() / y.norm()) / 17
     for overlap, expected in found.items():
         answer = change(overlap)
-        assert abs(answer - expected) < 1e-4, (
+        assert abs(answer - expected) < 1e-6, (
             f"{overlap}: {answer}, expected {expected}"
         )
     print("right:", " > ".join(sorted(found, key=found.get, reverse=True)))

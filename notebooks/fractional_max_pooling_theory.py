@@ -58,6 +58,7 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from workedpapers.experiments import fractional_max_pooling as experiment
 from workedpapers.fractional_max_pooling import (
@@ -263,14 +264,13 @@ explore(draw_walks, alt=describe_walks, kind=kinds, sizes=tuple(WALKS))
 # %%
 peaks = []
 for S, D in ((9, 13), (8, 12), (10, 16), (7, 12), (12, 15)):
-    i = np.arange(S + 1)
-    q, f = (D - S) / S, i * D % S / S
     beatty = np.array([by_threshold(S, D, t) for t in range(1, S + 1)])
-    check("FMP.17", beatty.var(0), f * (1 - f), f"all thresholds, {S} steps to {D}")
+    law = deviation_of("pseudorandom", S, D) ** 2
+    check("FMP.17", beatty.var(0), law, f"all thresholds, {S} steps to {D}")
     peaks.append(beatty.var(0).max())
     every = np.array([[0, *accumulate(word)] for word in words(S, D)])
-    bridge = i * (S - i) / (S - 1) * q * (1 - q)
-    check("FMP.18", every.var(0), bridge, f"all words, {S} steps to {D}")
+    law = deviation_of("random", S, D) ** 2
+    check("FMP.18", every.var(0), law, f"all words, {S} steps to {D}")
 check("FMP.17", max(peaks), 1 / 4, "the largest: a quarter, where αi ends in a half")
 
 # %% [markdown]
@@ -285,6 +285,12 @@ q = {S: (D - S) / S for S in range(D // 2 + 1, D)}
 middle = {S: S * S / 4 / (S - 1) * q[S] * (1 - q[S]) for S in q}  # (FMP.18), i = S/2
 widest = max(middle, key=middle.get)
 check("FMP.18", widest, round(D / 2**0.5), "the S that wanders most is D/√2")
+even = (5002, 7072, 8000, 9998)  # so that there is a middle step
+bridge = [deviation_of("random", S, D)[S // 2] ** 2 for S in even]
+check("FMP.18", [middle[S] for S in even], bridge, "the middle of the bridge")
+about = [D / 4 * (3 - D / S - 2 * S / D) for S in even]  # α = D/S
+exact = [v * S / (S - 1) for v, S in zip(about, even, strict=True)]
+check("FMP.18", exact, bridge, "as a function of α, times S/(S − 1)")
 for n_in, n_out in ((25, 18), (93, 66), (372, 264)):
     most = deviation_of("random", n_out, n_in).max()
     print(f"{n_in} → {n_out}: ± {most:.2f} pixels in the middle")
@@ -584,8 +590,17 @@ left.set(xlabel="share of outputs", title="Pixels for one output")
 k = np.arange(1, 10)
 dense = np.sqrt(k / ((k + 1) ** 2 * (k + 2)))  # maximum of k uniform numbers
 dark = 0.95**k
+sparse = np.sqrt(dark * (1 - dark))  # one if any of k pixels is a dot
+square_of_mean, mean_of_square = (k / (k + 1)) ** 2, k / (k + 2)  # ∫ xʲ k xᵏ⁻¹ dx
+check("FMP.22", dense**2, mean_of_square - square_of_mean, "dense noise: the variance")
+patterns_of = [np.array([*product((0, 1), repeat=n)]) for n in k]
+chances = [np.where(p, 0.05, 0.95).prod(1) for p in patterns_of]
+dots = np.array(
+    [chance[p.any(1)].sum() for p, chance in zip(patterns_of, chances, strict=True)]
+)
+check("FMP.22", sparse**2, dots * (1 - dots), "sparse dots: every pattern of k pixels")
 right.plot(k, dense, "o-", color=BLUE, label="dense noise")
-right.plot(k, np.sqrt(dark * (1 - dark)), "o-", color=ORANGE, label="sparse dots")
+right.plot(k, sparse, "o-", color=ORANGE, label="sparse dots")
 right.set(xlabel="pixels", ylabel="deviation", ylim=(0, 0.55), xticks=k[::2])
 right.set_title("Deviation of their maximum")
 right.legend()
@@ -599,8 +614,8 @@ plt.show()
 # %% [markdown]
 # ## 6. Who shares a draw, and how far may feature maps slip?
 #
-# **A draw for each channel moves feature maps against each other: after $L$ layers by up to $\frac{2}{\alpha-1}$ of an output's own
-# size. All channels of an image can share a draw, and then none slips.**
+# **A draw for each channel moves feature maps against each other: after $L$ layers by less than $\frac{\alpha+1}{\alpha(\alpha-1)}$ of
+# an output's own size. All channels of an image can share a draw, and then none slips.**
 #
 # Follow one output down to the picture. Output $i$ of the last of $L$ layers starts at mark $m^{(L)}_i$ of the layer below, that
 # one at mark $m^{(L-1)}$ of *that* number, and so on. (A convolution of 2×2 in between leaves the start where it is.) Each
@@ -666,6 +681,9 @@ for sides in STACKS:
     bound = bound_of(alphas)
     check("FMP.23", off < bound, True, f"{label}: within the bound")
     check("FMP.23", off > bound - Fraction(1, 5), True, "and within 0.2 of it")
+    slip = int((place.max(0) - place.min(0)).max())
+    most = math.prod(alphas[:-1]) + 2 * bound_of(alphas[:-1])
+    check("FMP.24", slip, math.floor(most), f"{label}: how far channels can slip")
 
 # %% [markdown]
 # Now the paper's network, from one to five poolings deep (the sixth leaves nothing to chance), with draws of the library:
@@ -707,15 +725,23 @@ ax.set_title("Pseudorandom marks keep their bound")
 ax.legend()
 plt.show()
 print(f"five layers: bound {bounds[-1]:.1f}, worst pattern {worst[-1]:.1f} pixels")
-print(f"1/(√2 − 1) = {1 / (2**0.5 - 1):.2f}")
+root = 2**0.5
+print(f"√2: off by less than {1 / (root - 1):.2f} of an output's size,")
+print(f"two channels by less than {(root + 1) / (root * (root - 1)):.2f}")
 
 # %% [markdown]
 # Already 500 draws meet the worst patterns. Random marks pass the bound except at the end, where pictures are small. If all
 # $\alpha_l$ are $\alpha$, the geometric sum is below $\alpha^L/(\alpha-1)$. An output stands for $\alpha^L$ pixels, so it is
-# off by less than $\frac1{\alpha-1}$ of its own size, 2.4 for $\sqrt2$, however deep the network. Two channels with draws of their
-# own can slip against each other by twice that, and the next convolution adds up what belongs to different places. TensorFlow
-# shares a draw in the batch, the author in an image, PyTorch not at all.
-# [The experiments](fractional_max_pooling_experiments.ipynb) measure what each costs.
+# off by less than $\frac1{\alpha-1}$ of its own size, 2.4 for $\sqrt2$, however deep the network.
+#
+# So two channels with draws of their own slip against each other by less than twice that, 4.8. One can say more. Both start from
+# the same output of layer $L$, whose marks in two patterns are at most one apart. Further down, the marks of places that are $d$ apart
+# are less than $\alpha d+2$ apart, by (FMP.8). A slip is therefore at most $\alpha^{L-1}+2\,(\alpha^{L-2}+\dots+1)$, less than
+# $\alpha^{L-1}\frac{\alpha+1}{\alpha-1}$. Divide by $\alpha^L$: less than $\frac{\alpha+1}{\alpha(\alpha-1)}$ of an output's size, 4.1 for
+# $\sqrt2$. In the check the sum, with the $\alpha_l$ of each stack, is reached to the last whole pixel.
+#
+# The next convolution adds up what belongs to different places. TensorFlow shares a draw in the batch, the author in an image, PyTorch
+# not at all. [The experiments](fractional_max_pooling_experiments.ipynb) measure what each costs.
 
 # %% [markdown]
 # ## 7. What does averaging over passes guarantee?
@@ -798,8 +824,8 @@ plt.show()
 #
 # The lesson takes $M$ of (FMP.9), `F.max_pool2d` of stride one, and indexes it with the marks. That kernel, too, takes the first of
 # equals, so the gradients are those of (FMP.10). (Writing $M$ with `torch.maximum` would not do: it gives each of two equal values half
-# of the gradient.) But autograd keeps the picture and a 64-bit index for every place of $M$, twice as many as there are outputs, and the
-# lesson's layer draws once for the whole batch.
+# of the gradient.) But autograd keeps the picture and a 64-bit index for every place of $M$ (for $\alpha\approx\sqrt2$ twice as many as
+# there are outputs), and the lesson's layer draws once for the whole batch.
 #
 # The library, too, pools at every place, since neighbours are the same numbers read further on, which needs no index and suits
 # a processor. It carries along *where* the largest value is; then each output looks up its place, and there its value. In short,
@@ -996,6 +1022,9 @@ for u in (Fraction(k, 100) for k in range(1, 100)):
     steps[u] = max(q - p for p, q in pairwise(forced))
 valid = {step for u, step in steps.items() if u <= 1 / steep}
 check("FMP.19", [*valid], [2], "α = 1.732, u ≤ 1/α: steps of at most two")
+three = [u for u, step in steps.items() if step == 3]
+steeper = [u for u in steps if steep * (1 + u) > 3]
+check("FMP.19", three, steeper, "and of three, a₀ = 1 forced, where α(1 + u) > 3")
 refute("FMP.E4", steps[Fraction(8, 10)], 2, "u = 0.8: the first step is three")
 
 
@@ -1005,14 +1034,28 @@ def tensorflows_marks(n_in, n_out, u):
     return [0, *inner, n_in]
 
 
-top = min(3 / Fraction(25, 18) - 1, 1)
-grid = [top * Fraction(k, 2000) for k in range(1, 2000)]
-tensorflows = {tuple(tensorflows_marks(25, 18, u)) for u in grid}
-of_a_phase = {tuple(by_threshold(18, 25, t)) for t in range(1, 19)}
-check("FMP.16", len(of_a_phase), 18 // math.gcd(18, 25), "words of a phase, 25 to 18")
-refute("FMP.E5", len(tensorflows), 18, "TensorFlow's rule has more words")
-shared = len(tensorflows & of_a_phase)
-print(f"TensorFlow: {len(tensorflows)} words, {shared} of them of a phase")
+def largest_u(n_in, n_out):
+    return min(3 / Fraction(n_in, n_out) - 1, 1)
+
+
+def tensorflows_words(n_in, n_out):
+    """All lists of marks that the rule makes, with u from 0 to the largest."""
+    grid = [largest_u(n_in, n_out) * Fraction(k, 2000) for k in range(1, 2000)]
+    return {tuple(tensorflows_marks(n_in, n_out, u)) for u in grid}
+
+
+for n_in, n_out in ((25, 18), (12, 7)):
+    label, theirs = f"{n_in} to {n_out}", tensorflows_words(n_in, n_out)
+    taken = {b - a for marks in theirs for a, b in pairwise(marks)}
+    check("FMP.2", sorted(taken), [1, 2], f"TensorFlow's steps, {label}: one and two")
+    of_a_phase = {tuple(by_threshold(n_out, n_in, t)) for t in range(1, n_out + 1)}
+    formula = n_out // math.gcd(n_out, n_in)
+    check("FMP.16", len(of_a_phase), formula, f"words of a phase, {label}")
+    refute("FMP.E5", len(theirs), formula, "TensorFlow's rule makes more")
+    shared = len(theirs & of_a_phase)
+    print(f"TensorFlow, {label}: {len(theirs)} words, {shared} of them of a phase")
+above = tensorflows_marks(12, 7, largest_u(12, 7) + Fraction(1, 10**6))
+check("FMP.2", above[1], 3, "12 to 7, a larger u: the first step is three")
 
 # %% [markdown]
 # *PyTorch.* `output_ratio` rounds down, where the size nearest to $N_\text{in}/\alpha$ is the right one (FMP.11); a uniform $u$
@@ -1065,14 +1108,15 @@ formula = 24 // math.gcd(24, 33)
 check("FMP.16", len(drawn), formula, "squares from 35 to 25: eight patterns")
 refute("FMP.E9", len(drawn), 25, "and not as many as outputs")
 
-square = torch.tensor([[0.0, 1], [1, 0]], dtype=torch.float64, requires_grad=True)
-whole = torch.tensor([0]), torch.tensor([2])
-(ours,) = torch.autograd.grad(fractional_max_pool2d(square, whole, whole).sum(), square)
-first = [float(place == 1) for place in range(4)]  # the first of the two ones
+ties = torch.tensor([[0.0, 0, 1], [0, 1, 0]], dtype=torch.float64, requires_grad=True)
+whole = [(torch.tensor([0]), torch.tensor([side])) for side in ties.shape]
+(ours,) = torch.autograd.grad(fractional_max_pool2d(ties, *whole).sum(), ties)
+first = [float(place == 2) for place in range(6)]  # the first of the two ones
 check("FMP.10", ours.flatten(), first, "the first in row-major order gets the gradient")
-column = int(square.amax(0).argmax())
-wrong = 2 * int(square[:, column].argmax()) + column
-refute("FMP.E10", wrong, int(square.flatten().argmax()), "columns first: another pixel")
+column = int(ties.amax(0).argmax())
+wrong = 3 * int(ties[:, column].argmax()) + column
+check("FMP.1", ties.flatten()[wrong], ties.max(), "columns first: the same maximum")
+refute("FMP.E10", wrong, int(ties.flatten().argmax()), "columns first: another pixel")
 
 # %% [markdown]
 # *Random or pseudorandom?* Summaries say that random regions are best. The paper's small experiments without dropout say so; the
@@ -1087,9 +1131,13 @@ refute("FMP.E10", wrong, int(square.flatten().argmax()), "columns first: another
 # and 3 to 2 pixels in batches of 50 they take 0.67, 1.00 and 1.71 of it, and on a single small image four times as long.**
 #
 # *Operations.* The direct way compares three times for an output of a square. Pooling at every place (section 8) takes a comparison,
-# a maximum and a choice of the place along the rows, and a comparison and a choice along the columns, where nobody asks for the
-# maximum: five on $N_\text{in}^2$ places, that is $5\,(N_\text{in}/N_\text{out})^2$ for an output, ten for $\sqrt2$. Three times as
-# many as needed, but on contiguous numbers, of which a processor does eight or sixteen at a time; and then two look-ups.
+# a maximum and a choice of the place for $N_\text{in}(N_\text{in}-1)$ pairs along the rows, and a comparison and a choice for
+# $(N_\text{in}-1)^2$ pairs along the columns, where nobody asks for the maximum:
+#
+# $$ \#\text{operations} = (5N_\text{in}-2)\,(N_\text{in}-1) < 5\,N_\text{in}^2 \tag{FMP.27} $$
+#
+# That is at most $5\,(N_\text{in}/N_\text{out})^2$ for an output, ten for $\sqrt2$. Three times as many as needed, but on contiguous
+# numbers, of which a processor does eight or sixteen at a time; and then two look-ups.
 #
 # *Traffic.* The layer must read $x$ and write $y$, and on the way back read the gradient and write one for $x$: with
 # $N_\text{in}/N_\text{out}=\sqrt2$ three numbers a pixel. It passes more often over numbers in the cache instead, since PyTorch runs
@@ -1099,10 +1147,34 @@ refute("FMP.E10", wrong, int(square.flatten().argmax()), "columns first: another
 # geometric series $1/(1-2^{-2/3})$ times the first layer's, against $1/(1-2^{-2})$. At equal channels the convolutions of a
 # fractional network grow alike; that, and not the pooling, is its price.
 
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (FMP.27), by the operations that PyTorch runs
+class Operations(TorchFunctionMode):
+    """Counts the numbers that comparisons, maxima and choices give."""
+
+    count = 0
+
+    def __torch_function__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        if operation.__name__ in ("gt", "maximum", "where"):
+            self.count += result.numel()
+        return result
+
+
+for n_in, n_out in ((35, 25), (93, 66), (4, 3)):
+    r = pooling_regions(n_in, n_out, phase=0.5)[0]
+    with Operations() as run:
+        carry_places(torch.zeros(n_in, n_in), r, r)
+    formula = (5 * n_in - 2) * (n_in - 1)
+    check("FMP.27", run.count, formula, f"operations, {n_in} to {n_out}")
+    check("FMP.27", formula < 5 * n_in**2, True, "and the bound")
+
 # %%
 for n_in, n_out in ((35, 25), (93, 66)):
     r = pooling_regions(n_in, n_out, phase=0.5)[0]
     operations = carry_places(torch.zeros(n_in, n_in), r, r)[2]
+    check("FMP.27", operations, (5 * n_in - 2) * (n_in - 1), "as section 8 counts them")
     per_output, limit = operations / n_out**2, 5 * (n_in / n_out) ** 2
     print(f"{n_in} → {n_out}: {per_output:.2f} an output, at most {limit:.2f}")
 print(f"the series: {1 / (1 - 2 ** (-2 / 3)):.2f} against {1 / (1 - 2**-2):.2f}")
