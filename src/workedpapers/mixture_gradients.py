@@ -319,7 +319,7 @@ class _Transport(torch.autograd.Function):
         logits, loc, spread = parameters
         tangents = tuple(torch.zeros_like(p) if t is None else t for p, t in zip(parameters, tangents, strict=True))
         # The gradient is linear in the slope of the cost, and its transpose takes tangents to the tangent of x.
-        _, transposed = torch.func.vjp(lambda slope: _gradients(x, logits, loc, spread, slope), torch.zeros_like(x))
+        transposed = torch.func.vjp(lambda slope: _gradients(x, logits, loc, spread, slope), torch.zeros_like(x))[1]
         moved: Tensor = transposed(tangents)[0]
         return moved
 
