@@ -16,7 +16,7 @@
 #
 # **The problem.** To draw from a mixture, you pick a component and draw from it. Change the weights a little, and a draw stays where it is
 # or jumps to another component. Its derivative for the weights is zero almost everywhere, and backpropagation stops. So PyTorch's mixtures
-# have no `rsample`; people have [asked for it since 2020](https://github.com/pytorch/pytorch/issues/39178).
+# have no `rsample`; users have [asked for it since 2020](https://github.com/pytorch/pytorch/issues/39178).
 #
 # **The idea.** Draw in another way, at least in thought: take a uniform number $u$, and go along the mixture's cumulative distribution
 # function $F$ until $F(x)=u$. Hold $u$ fixed, move any parameter $\theta$, weights included, and the draw *slides*. Leibniz' rule says
@@ -88,7 +88,7 @@ left.plot([1.6], [0.45], "o", color=LEIBNIZ, zorder=3)
 for low, y in ((0, -0.09), (1, -0.17)):
     left.plot([low, low + 2], [y, y], color="0.8", lw=5, solid_capstyle="butt")
 left.set(xlabel="x", ylabel="u", title="solve F(x) = u")
-left.legend(loc="lower right")
+left.legend(loc="upper left")
 for y, u, v in zip(range(5), U, V, strict=True):
     a, b = (float(u >= 1 - p) + 2 * v for p in (0.5, 0.7))
     c, d = (np.interp(u, [0, (1 - p) / 2, 1 - p / 2, 1], range(4)) for p in (0.5, 0.7))
@@ -101,12 +101,12 @@ right.set_title("one jumps, or all slide")
 plt.show()
 
 # %% [markdown]
-# Two boxes (grey), the left from 0 to 2, the right from 1 to 3 with the weight $p$; open dots stand for $p=0.5$, filled ones for 0.7. Section 1 has these very numbers.
+# Two boxes (grey), the left from 0 to 2, the right from 1 to 3 with the weight $p$; open dots stand for $p=0.5$, filled ones for 0.7, each draw in a row of its own. Section 1 has these very numbers.
 #
 # **What we found.** The paper has a derivation and no experiment; all that follows is ours.
 #
 # - for weights of close components the rule can be far quieter than the *score*, the other usual gradient (section 6): for normals at ±0.5 and the cost $x$ its variance is 0.0006 against 0.086; for $\cos x$ the two are level there;
-# - when components part, it grows like $e^{m^2/2}/m$: 15 at $m=\pm3$, 5.6 million at ±6, where the score still has 0.25. So three far bumps are fitted two to five times worse with it;
+# - as two normals part to $\pm m$, the variance of the rule grows like $e^{m^2/2}/m$ (deviation 1, equal weights, cost $x$): 15 at $m=3$, 5.6 million at 6, where the score still has 0.25. Three far bumps are fitted two to five times worse with it;
 # - as posteriors of an autoencoder on small digits, mixtures of five gain 0.6 nats a picture over a single normal with a score, 0.3 with the rule; on MNIST four of the five components die out, whatever the gradient.
 #
 # **Use it** for the weights of mixtures whose components overlap, on the line for means and scales too. **Not** for components that
@@ -323,12 +323,12 @@ for ax, values, name in zip(axes, rows, names, strict=True):
 for mean, color in zip(mu.tolist(), [LEIBNIZ, ODD, SCORE], strict=True):
     axes[0].axvline(mean, color=color, lw=0.8)
 axes[1].legend(loc="center right", fontsize=8)
-axes[0].set_title("Means move a draw by at most 1; weights, most in a valley")
+axes[0].set_title("Slopes for means stay below 1; for logits not")
 axes[-1].set_xlabel("x")
 plt.show()
 
 # %% [markdown]
-# Are the formulas right? Move one parameter at a time, solve $F(x)=u$ anew by bisection, and see where four draws go:
+# (Thin lines: the three means.) Are the formulas right? Move one parameter at a time, solve $F(x)=u$ anew by bisection, and see where four draws go:
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -394,8 +394,8 @@ def rsample(n, a, mu, sigma):
 
 
 # %% [markdown]
-# `F - F.detach()` is zero, so `rsample` returns $x$; its first derivative is $-\frac1f\,\partial F/\partial\theta$, with $x$ inside $F$ held still. (Its second derivatives are wrong, since $x$ and $f$ move, too; the library's are right.) Does it agree with the library,
-# and with (MIX.4) and (MIX.5)? And two components have the mean $\pi_1\mu_1+\pi_2\mu_2$, whose derivative for $a_2$ is $\pi_1\pi_2(\mu_2-\mu_1)$: is that the mean slope of 100,000 draws?
+# `F - F.detach()` is zero, so `rsample` returns $x$; its first derivative is $-\frac1f\,\partial F/\partial\theta$, with $x$ inside $F$ held still. (Its second derivatives are wrong, since $x$ and $f$ move, too; the library's are right.) Does it agree with (MIX.4), (MIX.5)
+# and the library? There, means and scales have the shape (K, D), here (K, 1), and `reparameterize` gives known points the gradient of draws. And two components have the mean $\pi_1\mu_1+\pi_2\mu_2$, whose derivative for $a_2$ is $\pi_1\pi_2(\mu_2-\mu_1)$: is that the mean slope of 100,000 draws?
 
 # %%
 free = [p.clone().requires_grad_() for p in (a, mu, sigma)]
@@ -504,8 +504,8 @@ explore(
 #
 # **For two components at $\pm m$ the variance of the logit's gradient grows like $e^{m^2/2}/m$.**
 #
-# The abstract calls unbiased gradients of *low variance* the key to all that came before. Unbiased they are, by (MIX.3). Of low variance? On the line the
-# variance is an integral that you can compute. By (MIX.3) and (MIX.5)
+# The abstract calls unbiased gradients of *low variance* the key to all that came before. Unbiased they are, by (MIX.3). Is their variance low? On the line
+# it is an integral that you can compute. By (MIX.3) and (MIX.5)
 #
 # $$ \operatorname{Var}=\int\frac{L'(x)^2\,\pi_k^2\,(\Phi_k-F)^2}{f}\,dx-\Bigl(\frac{\partial}{\partial a_k}\mathrm E\,L\Bigr)^2 \tag{MIX.6} $$
 #
@@ -550,7 +550,7 @@ def variances(m, L, slope, share=0.5):
 # `variances` writes $w_1^2f$ for the integrand of (MIX.6), since $w_k^2f=\pi_k^2(\Phi_k-F)^2/f$. Against it: draws at equidistant $u$, differentiated by `rsample`'s rule, for unequal weights and $L=\sin$. And the quadrature of (MIX.7) at growing $m$:
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks: the variance by draws, its growth, the score
+# @title Checks: the variance by draws, and the score's
 for m, share in ((0.6, 0.3), (1.2, 0.8)):
     logits = torch.tensor([share, 1 - share], dtype=torch.float64).log()
     loc, scale = torch.tensor([-m, m], dtype=torch.float64), torch.ones(2).double()
@@ -599,6 +599,8 @@ for m, share in ((0.6, 0.3), (1.2, 0.8)):
             atol=1e-4,
         )
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check: how the variance grows
 ratios = []
 for m in (8.0, 16.0, 32.0):
 
@@ -628,7 +630,7 @@ for ax, name in zip(axes, ("L = x", "L = cos x"), strict=True):
     ax.set(title=name, xlabel="m", ylim=(1e-4, 1e4))
 axes[0].set_ylabel("variance")
 axes[0].legend()
-fig.suptitle("Leibniz for the logit: ahead while components overlap, then hopeless")
+fig.suptitle("Leibniz for the logit: no worse while components overlap, then hopeless")
 plt.show()
 
 # %%
@@ -705,7 +707,7 @@ for cut, color in CUTS.items():
     right.plot(second(torch.tensor(cut).double(), t)[0], t, color=color)
 left.set(xlabel="x₁", ylabel="x₂")
 right.set_xlabel("f₂, given x₁")
-fig.suptitle("Where x₁ is decides which component x₂ is drawn from")
+fig.suptitle("Where x₁ is decides how likely each component is for x₂")
 plt.show()
 
 # %%
@@ -740,7 +742,7 @@ check("MIX.9", F2 * f1, torch.stack(shares), "F₂ = share of the mass below", r
 # $$ \mathrm E\bigl[[\kappa=k]\,g_d\,\big|\,x\bigr]=\gamma_k(x)\,g_d,\qquad\mathrm E\bigl[[\kappa=k]\,g_dz_{kd}\,\big|\,x\bigr]=\gamma_k(x)\,g_dz_{kd} \tag{MIX.10} $$
 #
 # with $\gamma_k(x)$ given *all* of $x$. A mean given $x$ keeps the expectation and never has more variance (Rao and Blackwell). On the line it *is* (MIX.4).
-# `rao_blackwell_surrogate(mixture, x, cost, baseline)` has (MIX.10) for means and scales and the score (MIX.8) for logits, with $\gamma(x)$ for $\gamma$; call `backward` on it. It sums over the draws, and what else the cost depends on, a decoder or the mixture's own density, gets its gradient, too. A grid in the plane instead
+# The library's `rao_blackwell_surrogate` uses (MIX.10) for means and scales and the score (MIX.8) for logits, with $\gamma(x)$ for $\gamma$ (section 9 calls it). A grid in the plane instead
 # of draws, and $L=\cos(x_1+2x_2+0.3)$, whose expectation is known:
 
 # %%
@@ -765,9 +767,9 @@ check("MIX.8", score, exact[0], "logits: the score, given all of x", rtol=1e-6)
 # %% [markdown]
 # ## 9. It works, and where it does not
 #
-# **Fit three normals to three bumps: near bumps, any gradient will do. Far bumps, and the Leibniz gradient loses.**
+# **Fit three normals to three bumps: with near bumps any gradient will do, with far ones the Leibniz gradient loses.**
 #
-# Minimise $\mathrm E_q[\log q-\log p]$, the Kullback–Leibler divergence from the mixture $q$ to the bumps $p$, by 48 draws a step. Both gradients below are unbiased.
+# Minimise $\mathrm E_q[\log q-\log p]$, the Kullback–Leibler divergence from the mixture $q$ to the bumps $p$, by 48 draws a step. Both gradients below are unbiased, and both count that $\log q$ depends on the parameters by itself.
 
 
 # %%
@@ -785,9 +787,9 @@ def by_rule(q, cost):
 
 def by_responsibilities(q, cost):
     x = q.sample((48,)).requires_grad_()
-    costs = cost(x)
+    costs = cost(x)  # its value for each draw, (48,)
     baseline = ((costs.sum() - costs) / 47).detach()  # mean cost of the other draws
-    return rao_blackwell_surrogate(q, x, costs, baseline) / 48
+    return rao_blackwell_surrogate(q, x, costs, baseline) / 48  # it is a sum
 
 
 # %%
@@ -827,7 +829,7 @@ plt.show()
 # - *leibniz*: the rule for everything, `by_rule` above;
 # - *rule + trick*: the rule for logits, the trick for the rest, as the paper's abstract proposes;
 # - *responsibilities*: `by_responsibilities` above;
-# - *one-hot*: the trick, and the score of the picked component, $[\kappa=k]-\pi_k$ in (MIX.8);
+# - *one-hot*: the trick, and the score of the picked component, $[\kappa=k]-\pi_k$ in place of $\gamma_k-\pi_k$ in (MIX.8);
 # - *all components*: a draw from each, costs weighted by $\pi_k$.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Divergence after 250 steps, logarithmic, every run a dot, for five gradients and three distances of the bumps. At 1.25 and 2.5 all lie between 0.001 and 0.02. At 3.75 the rule and rule plus trick scatter from 0.01 to 0.5, the three others stay between 0.003 and 0.02."}} tags=["hide-input"]
@@ -856,7 +858,7 @@ ax.set_title("Far apart, both ways that use the rule fall behind")
 plt.show()
 
 # %% [markdown]
-# Up to 2.5 from the middle all five gradients do the same. At 3.75 *leibniz* ends at 0.063 nats on average, *rule + trick* at 0.035, the trick with either score at 0.014, *all components* at 0.006; the two with the rule are behind the scores in eight of ten problems. Their largest gradient is more than thirty times the median one, that of the others three to four times. Cutting the large ones makes it worse ([section 4 of the experiments](mixture_gradients_experiments.ipynb)). Why? What must pass through the gap is *in* the large ones; that this is the cause was not tested.
+# Up to 2.5 from the middle all five gradients end within a factor of two of each other. At 3.75 *leibniz* ends at 0.063 nats on average, *rule + trick* at 0.035, the trick with either score at 0.014, *all components* at 0.006; the two with the rule are each behind *responsibilities* in eight of ten problems. Their largest gradient is more than thirty times the median one, that of the others three to four times. Cutting the large ones makes it worse ([section 4 of the experiments](mixture_gradients_experiments.ipynb)). Perhaps because it is the rare large ones that carry mass through the gap; that was not tested.
 #
 # ## 10. What is it worth?
 #
@@ -895,12 +897,12 @@ for start, end in (
     ax.annotate("", end, start, arrowprops=arrow)
 ax.set(xlim=(-0.1, 1.2), ylim=(0, 1))
 ax.axis("off")
-ax.set_title("Only the logits of overlapping components want the rule")
+ax.set_title("For logits, the rule only where components overlap")
 plt.show()
 
 # %% [markdown]
-# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost; and where the cost can be evaluated only once for each draw. **When not:** components apart, or free to part, as in training they are: then (MIX.10) and a score whose baseline comes from other draws of the same element. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
-# pathwise gradients by transport ([Jankowiak and Obermeyer 2018](https://arxiv.org/abs/1806.01851)) choose among all fields that do.
+# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost; and where you can afford a single draw of each element only, so that a score has no other draws for its baseline. **When not:** components apart, or free to part, as in training they are: then (MIX.10) and a score whose baseline comes from other draws of the same element. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
+# pathwise gradients by transport ([Jankowiak and Obermeyer 2018](https://arxiv.org/abs/1806.01851)) choose among the many fields of slopes that are unbiased in more than one dimension.
 
 # %% [markdown]
 # ## 11. Exercises
