@@ -606,14 +606,13 @@ verdicts = {
     "fails": "wrong",
     "not reached": "muted",
 }
-fig, ax = plt.subplots(figsize=(6.4, 0.32 * len(claims) + 0.8))
+fig, ax = plt.subplots(figsize=(5, 0.28 * len(claims) + 0.8))
 for place, claim in enumerate(reversed(claims)):
     color = figures.COLORS[verdicts[claim.verdict]]
     ax.plot(claim.runs, len(claim.runs) * [place], "o", ms=4, color=color)
 ax.axvline(0, color=figures.COLORS["muted"], lw=0.8)
-ax.set_yticks(
-    range(len(claims)), [claim.claim for claim in reversed(claims)], fontsize=7
-)
+names = [claim.claim.split(":")[0] for claim in reversed(claims)]
+ax.set_yticks(range(len(claims)), names, fontsize=9)
 ax.set(xscale="symlog", xlabel="below zero: the claim")
 ax.set_title("Low variance fails at a distance; mixtures help on the digits")
 plt.show()

@@ -39,7 +39,7 @@ def scoreboard() -> list[Claim]:
     fits = fits[fits.max_norm.isna()].assign(logs=lambda rows: rows.divergence.map(math.log10))
     for apart, estimator in product((APART[0], APART[-1]), ("leibniz", "rule + trick")):
         runs = fits[fits.apart == apart].pivot(index="seed", columns="estimator", values="logs")
-        text = f"Fit, centres {apart:g} out: divergence with {estimator} over that with responsibilities (log10)"
+        text = f"Fit at {apart:g}, {estimator}: divergence over that with responsibilities (log10)"
         claims.append(
             _claim(text, WISH, runs[estimator] - runs["responsibilities"], "possible, not tested: its variance")
         )
@@ -48,7 +48,7 @@ def scoreboard() -> list[Claim]:
         runs = rows.pivot(index="seed", columns=["components", "estimator"], values="test_nll")
         for estimator in (name for name in ESTIMATORS if (5, name) in runs):
             gain = runs[5, estimator] - runs[1, "all components"]
-            text = f"{name}: −log p with five components ({estimator}) less that with one (nats)"
+            text = f"{name}, {estimator}: −log p of five components less that of one (nats)"
             claim = _claim(text, "no number: a reviewer asks", gain, DISAGREE)
             if name == "MNIST":
                 cause = "each posterior is one normal, whatever K is (experiments, section 8)"

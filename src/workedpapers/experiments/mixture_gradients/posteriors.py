@@ -30,7 +30,7 @@ class Autoencoder:
         learning_rate: of Adam.
         updates, batch_size: of gradient ascent.
         train_size, test_size: the first so many images.
-        importance_samples: for the likelihood of each test image.
+        bound_samples: draws for the bound of each test image.
         repeats: for the variances of the estimators.
         validation: measure the last 500 training images, which are then not trained on, instead of the test images.
     """
@@ -47,8 +47,8 @@ class Autoencoder:
     batch_size: int = 100
     train_size: int = 60_000
     test_size: int = 500
-    importance_samples: int = 2_000
-    repeats: int = 200
+    bound_samples: int = 2_000
+    repeats: int = 100
     validation: bool = False
 
 
@@ -80,24 +80,42 @@ class Network(nn.Module):
         return lambda x, posterior: posterior.log_prob(x) - self.log_joint(images, x)
 
 
-def likelihood(network: Network, images: Tensor, samples: int) -> tuple[Tensor, Tensor]:
-    """For each picture the mean and the log of the mean of `samples` importance weights: bound and log-likelihood."""
-    bounds, evidences = [], []
+def bound(network: Network, images: Tensor, samples: int) -> Tensor:
+    """The bound of each picture, the mean of `samples` log importance weights."""
+    bounds = []
     with torch.no_grad():
         for image in images.split(2):
             posterior = network.posterior(image)
             x = posterior.sample((samples,))
-            log_weights = network.log_joint(image, x) - posterior.log_prob(x)
-            bounds.append(log_weights.mean(0))
-            evidences.append(log_weights.logsumexp(0) - math.log(samples))
-    return torch.cat(bounds), torch.cat(evidences)
+            bounds.append((network.log_joint(image, x) - posterior.log_prob(x)).mean(0))
+    return torch.cat(bounds)
+
+
+def log_likelihood(network: Network, images: Tensor, reach: float = 6.0, step: float = 0.03) -> Tensor:
+    """log p of each picture, exact up to the trapezoidal rule on a grid over two latent dimensions.
+
+    Importance sampling from a network's own posterior will not do: what the posterior misses is missed again.
+
+    Raises: ValueError: another number of latent dimensions.
+    """
+    if network.latent != 2:
+        raise ValueError(f"a grid needs two latent dimensions, got {network.latent}")
+    axis = torch.arange(-reach, reach + step / 2, step, device=images.device)
+    total = images.new_full((len(images),), -math.inf)
+    with torch.no_grad():
+        for x in torch.cartesian_prod(axis, axis).split(4_000):
+            logits = network.decoder(x)
+            prior = -F.softplus(logits).sum(-1) - 0.5 * x.square().sum(-1) - math.log(2 * math.pi)
+            total = torch.logaddexp(total, (images @ logits.T + prior).logsumexp(-1))
+    return total + 2 * math.log(step)
 
 
 def train(config: Autoencoder, seed: int, device: torch.device) -> dict[str, object]:
     """Train one autoencoder; the metrics of the row.
 
-    Returns: `test_nll` (nats, by importance sampling) and `test_bound` (minus the bound, nats) of the held-out
-        pictures; `train_bound`: minus the bound, mean of the last 200 updates; `perplexity`: exp of the entropy of the
+    Returns: of the held-out pictures `test_bound`, minus the bound, and with two latent dimensions, where not for a
+        search, `test_nll`, minus the log-likelihood (nats); `train_bound`: minus the bound, mean of the last 200
+        updates; `perplexity`: exp of the entropy of the
         posterior's weights, mean over held-out pictures; `perplexity_overall`: of the weights' mean over pictures; and
         `separation`: distance of its two heaviest means in standard deviations, mean over pictures;
         `variance_<estimator>_<parameters>`: of the gradient for one picture at equal
@@ -127,8 +145,9 @@ def train(config: Autoencoder, seed: int, device: torch.device) -> dict[str, obj
             optimizer.step()
             losses.append(loss.item())
         metrics: dict[str, object] = {"train_seconds": time.process_time() - started}
-        bounds, evidences = likelihood(network, test, config.importance_samples)
-        metrics["test_nll"], metrics["test_bound"] = -float(evidences.mean()), -float(bounds.mean())
+        metrics["test_bound"] = -float(bound(network, test, config.bound_samples).mean())
+        if config.latent == 2 and not config.validation:
+            metrics["test_nll"] = -float(log_likelihood(network, test).mean())
         metrics["train_bound"] = sum(losses[-200:]) / len(losses[-200:])
         evaluations = max(config.evaluations, config.components)
         return metrics | shape(network, test) | variances(network, test[:100], evaluations, config.repeats)
@@ -179,7 +198,7 @@ SEARCH_UPDATES = 3_000
 
 
 def searched(best: Mapping[Autoencoder, float], seeds: Sequence[int]) -> Experiment[Autoencoder]:
-    """The search of a table: the rate of every arm by −log p on held-out training images, with 3,000 updates.
+    """The search of a table: the rate of every arm by the bound of held-out training images, with 3,000 updates.
 
     Each arm starts with `RATES`; where the best is the first or the last of them, the next by a factor of two follows.
 
@@ -189,7 +208,7 @@ def searched(best: Mapping[Autoencoder, float], seeds: Sequence[int]) -> Experim
     """
     arms = []
     for arm, rate in best.items():
-        search = replace(arm, updates=SEARCH_UPDATES, validation=True, importance_samples=500, repeats=2)
+        search = replace(arm, updates=SEARCH_UPDATES, validation=True, bound_samples=500, repeats=2)
         rates = {*RATES, *((rate / 2, rate, 2 * rate) if not min(RATES) < rate < max(RATES) else ())}
         arms += [replace(search, learning_rate=value) for value in sorted(rates)]
     return trainings(arms, seeds)
@@ -218,9 +237,9 @@ def _tuned(arms: Sequence[Autoencoder], rates: Sequence[float]) -> dict[Autoenco
 
 
 #: What the searches chose.
-TUNED_DIGITS = _tuned(arms_of(_digits), [0.002, *[0.005] * 5])
+TUNED_DIGITS = _tuned(arms_of(_digits), [0.002] * 6)
 TUNED_MNIST = _tuned(arms_of(_mnist, FEWER), [0.01] * 4)
-TUNED_WIDE = _tuned(arms_of(replace(_digits, latent=8), FEWER), [0.005] * 4)
+TUNED_WIDE = _tuned(arms_of(replace(_digits, latent=8), FEWER), [0.002] * 4)
 #: Two evaluations: whose other costs does a score subtract?
 TUNED_BASELINES = _tuned(
     [
@@ -232,7 +251,7 @@ TUNED_BASELINES = _tuned(
             for baseline in BASELINES
         ),
     ],
-    [0.002, 0.002, 0.005, 0.005, 0.005, 0.005],
+    [0.002] * 6,
 )
 #: Seeds that no table of results has.
 SEARCH_DIGITS = searched(TUNED_DIGITS | TUNED_WIDE | TUNED_BASELINES, range(100, 103))
@@ -245,7 +264,7 @@ _check = Autoencoder(
     batch_size=20,
     train_size=100,
     test_size=20,
-    importance_samples=50,
+    bound_samples=50,
     repeats=4,
     components=3,
     evaluations=3,
