@@ -890,6 +890,10 @@ def constant(mu, sigma):  # (MIX.27): a normal density is smallest at an end
     return 1 / (2 * N.min())
 
 
+def bound(left, right):  # (MIX.26) from F / f and (1 − F) / f, whose sum is 1 / f
+    return left * right / (left + right)
+
+
 source, x = torch.Generator().manual_seed(0), torch.linspace(-9, 9, 361)
 share, closest = [], {"left": [], "right": []}
 for _ in range(60):
@@ -901,7 +905,7 @@ for _ in range(60):
     log_f = (log_pi - z**2 / 2 - sigma.log()).logsumexp(-1) - math.log(ROOT)
     logs = [(log_pi + torch.special.log_ndtr(s * z)).logsumexp(-1) for s in (1, -1)]
     F, G = (torch.exp(log - log_f) for log in logs)  # F / f and (1 − F) / f
-    ratio = largest / (F * G / (F + G))  # (MIX.26): F + G = 1 / f
+    ratio = largest / bound(F, G)
     closest["left"].append(ratio[F < G].max())
     closest["right"].append(ratio[F > G].max())
 for name, ratios in closest.items():
@@ -911,6 +915,7 @@ for name, ratios in closest.items():
 pair = torch.zeros(2), torch.tensor([-4.0, 4.0]), torch.ones(2)
 *_, f, F = on_line(torch.zeros(1), *pair)
 middle = float(library_w(torch.zeros(1), *pair)[0, 0].abs())
+check("MIX.26", bound(F / f, (1 - F) / f), F * (1 - F) / f, "as displayed")
 check("MIX.26", middle, float(F * (1 - F) / f), "in a gap: equality", rtol=1e-3)
 check("MIX.27", max(share) <= 1, True, "60 mixtures: within the constant")
 for mu, sigma in (([-1.0, 1.5], [0.4, 1.1]), ([-1.5, 0.2, 1.0], [1.1, 0.9, 0.4])):
@@ -1592,15 +1597,15 @@ for at in (-0.6, 1.1):
 #
 # $$ \operatorname{Var}_\text{Leibniz} \le \operatorname{Var}_\text{score} \tag{MIX.E4} $$
 #
-# Two components at $\pm3$ with weights ¼ and ¾, $L(x)=x$, and the logit of the right one: by (MIX.6) the left side is an integral, and so
+# Two components at $\pm3$ with weights ¼ and ¾ and deviations 1 and 0.8, $L(x)=x$, and the logit of the right one: by (MIX.6) the left side is an integral, and so
 # is the right by (MIX.8), with the mean cost as its baseline.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title A refutation of (MIX.E4), by quadrature
-found, p = {}, 0.75  # weight of the right component
+found, p, s = {}, 0.75, 0.8  # weight and deviation of the right component
 for m in (1.0, 3.0):
     x = torch.linspace(-m - 10, m + 10, 4001)
-    pair = torch.tensor([0, math.log(3)]), torch.tensor([-m, m]), torch.ones(2)
+    pair = [torch.tensor(v) for v in ([0, math.log(3)], [-m, m], [1, s])]
     f, w = on_line(x, *pair)[-2][:, 0] * float(x[1] - x[0]), library_w(x, *pair)[:, 1]
     variance = float((f * w**2).sum() - (f * w).sum() ** 2)
     mixture = MixtureNormal(pair[0], pair[1][:, None], pair[2][:, None])
@@ -1610,13 +1615,13 @@ for m in (1.0, 3.0):
     slope, baseline = 2 * m * p * (1 - p), m * (2 * p - 1)  # of E L, and E L
 
     def leibniz_square(x, m=m):  # (MIX.6)
-        F = p * norm.cdf(x - m) + (1 - p) * norm.cdf(x + m)
-        f = p * norm.pdf(x - m) + (1 - p) * norm.pdf(x + m)
-        return p**2 * (norm.cdf(x - m) - F) ** 2 / f
+        F = p * norm.cdf(x, m, s) + (1 - p) * norm.cdf(x, -m)
+        f = p * norm.pdf(x, m, s) + (1 - p) * norm.pdf(x, -m)
+        return p**2 * (norm.cdf(x, m, s) - F) ** 2 / f
 
     def score_square(x, m=m, baseline=baseline):  # (MIX.8)
-        f = p * norm.pdf(x - m) + (1 - p) * norm.pdf(x + m)
-        return f * ((x - baseline) * (p * norm.pdf(x - m) / f - p)) ** 2
+        f = p * norm.pdf(x, m, s) + (1 - p) * norm.pdf(x, -m)
+        return f * ((x - baseline) * (p * norm.pdf(x, m, s) / f - p)) ** 2
 
     ends, places = (-m - 9, m + 9), {"limit": 400, "points": [-m, 0, m]}
     leib, score = (
