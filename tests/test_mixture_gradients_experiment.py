@@ -19,13 +19,14 @@ from workedpapers.experiments.mixture_gradients import (
     Network,
     Peer,
     Timed,
+    bound,
     bumps,
     chart,
     compare,
     draws_for,
     fit,
     implicit_sample,
-    likelihood,
+    log_likelihood,
     mean_surrogate,
     measure,
     posteriors,
@@ -48,7 +49,7 @@ TINY = Autoencoder(
     batch_size=10,
     train_size=30,
     test_size=7,
-    importance_samples=20,
+    bound_samples=20,
     repeats=2,
 )
 
@@ -142,19 +143,29 @@ def test_all_components_has_no_variance_for_logits_where_the_cost_is_constant_in
     assert float(found[0].var(0).max()) < 1e-25
 
 
-def test_importance_sampling_finds_the_likelihood_of_a_small_network():
+def test_the_likelihood_of_a_small_network_is_that_of_draws_from_the_prior_and_the_bound_lies_below():
     torch.manual_seed(0)
-    network = Network(replace(TINY, latent=1, hidden=5), 4).double()
+    network = Network(replace(TINY, hidden=5), 4).double()
     for parameter in network.parameters():
         parameter.data.mul_(1.5)
     images = torch.randint(2, (3, 4)).double()
-    bounds, evidences = likelihood(network, images, 40_000)
-    x = torch.linspace(-9, 9, 4001, dtype=torch.float64)[:, None, None]
+    found = log_likelihood(network, images, step=0.05)
+    x = torch.randn(400_000, 1, 2, dtype=torch.float64)
     with torch.no_grad():
-        joint = network.log_joint(images, x.expand(-1, 3, 1))
-    exact = joint.logsumexp(0) + math.log(18 / 4000)
-    torch.testing.assert_close(evidences, exact, atol=0.02, rtol=0)
-    assert bool((bounds < evidences).all())
+        prior = -0.5 * (x.square() + math.log(2 * math.pi)).sum(-1)
+        by_draws = (network.log_joint(images, x) - prior).logsumexp(0) - math.log(len(x))
+    torch.testing.assert_close(found, by_draws, atol=0.01, rtol=0)
+    torch.testing.assert_close(found, log_likelihood(network, images, step=0.1), atol=1e-6, rtol=0)
+    posterior = network.posterior(images)
+    x = posterior.sample((40_000,))
+    expected = (network.log_joint(images, x) - posterior.log_prob(x)).mean(0)
+    torch.testing.assert_close(bound(network, images, 40_000), expected.detach(), atol=0.05, rtol=0)
+    assert bool((expected < found).all())
+
+
+def test_a_grid_needs_two_latent_dimensions():
+    with pytest.raises(ValueError, match="two latent dimensions, got 3"):
+        log_likelihood(Network(replace(TINY, latent=3), 4), torch.zeros(1, 4))
 
 
 def test_the_log_joint_is_that_of_pixels_and_a_standard_normal():
@@ -176,9 +187,10 @@ def test_validation_measures_images_that_are_not_trained_on(monkeypatch):
 
     def stub(network, images, samples):
         seen[images.shape[0]] = images
-        return torch.zeros(1), torch.zeros(1)
+        return torch.zeros(1)
 
-    monkeypatch.setattr(posteriors, "likelihood", stub)
+    monkeypatch.setattr(posteriors, "bound", stub)
+    monkeypatch.setattr(posteriors, "log_likelihood", lambda *_: torch.zeros(1))
     monkeypatch.setattr(posteriors, "variances", lambda *_: {})
     train(replace(TINY, validation=True, test_size=500, train_size=2_000), 0, CPU)
     train(replace(TINY, test_size=390), 0, CPU)
@@ -237,9 +249,9 @@ def test_variances_at_posteriors_are_those_of_the_mean_over_draws():
     torch.manual_seed(0)
     network = Network(replace(TINY, hidden=5), 4)
     images = torch.randint(2, (3, 4)).float()
-    one, four = (experiment.variances(network, images, evaluations, 600) for evaluations in (2, 8))
+    one, four = (experiment.variances(network, images, evaluations, 250) for evaluations in (2, 8))
     for name in ("leibniz", "rule + trick", "responsibilities_elements", "one-hot_elements", "all components"):
-        assert one[f"variance_{name}_loc"] / four[f"variance_{name}_loc"] == pytest.approx(4, rel=0.35)
+        assert one[f"variance_{name}_loc"] / four[f"variance_{name}_loc"] == pytest.approx(4, rel=0.4)
     assert set(one) == {
         f"variance_{arm}_{name}"
         for arm in (
@@ -366,7 +378,7 @@ def test_every_autoencoder_runs_with_what_its_search_chose(search, seeds, tuned)
     rows = sweep(table, "book", n_jobs=1)
     assert set(rows.seed) == seeds
     arms = ["data", "latent", "components", "evaluations", "estimator", "baseline"]
-    best = chosen(rows, arms, ["learning_rate"], "test_nll")
+    best = chosen(rows, arms, ["learning_rate"], "test_bound")
     for config, rate in tuned.items():
         key = tuple(getattr(config, name) for name in arms)
         assert best.loc[key].learning_rate == rate, config
