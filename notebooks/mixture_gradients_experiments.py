@@ -450,7 +450,7 @@ for rows in (digits, mnist):
 #
 # For every picture the posterior's weights have an entropy; its exponential counts components. *Each picture*: the mean of that. *All pictures*: the weights are averaged over pictures first. Five components, the runs of section 7.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Components in use, every run a dot. Digits: hollow dots, each picture, near 1.4; filled ones, all pictures, between 4 and 5, for leibniz 2.9 to 4.3. MNIST: nearly all dots at 1."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Components in use, every run a dot. Digits: hollow dots, each picture, near 1.4; filled ones, all pictures, between 4.3 and 5, for the two with the rule 2.9 to 4.8. MNIST: nearly all dots at 1."}} tags=["hide-input"]
 # @title Figure: components in use, for each picture and over all
 fig, axes = figures.panels(2, sharey=True)
 for ax, name, rows in zip(axes, ("digits", "MNIST"), (digits, mnist), strict=True):
@@ -593,7 +593,7 @@ display(
 #
 # The paper has no numbers. The first lines test *low variance*: the logarithm of a ratio of variances over ten random mixtures. The next compare fits, the last posteriors. A claim *holds* if every run has the sign, *in part* if the mean has.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twenty claims, a row each, every run a dot on a symmetric logarithmic axis; left of zero is what would make them hold. Small spreads with the sum and the squares and most lines of the digits lie left of zero, spreads of three and fits at 3.75 mostly right of it, MNIST on both sides."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twenty claims, a row each, every run a dot on a symmetric logarithmic axis; left of zero is what would make them hold. Small spreads with the sum and the squares and the digits with scores lie left of zero, near it, spreads of three and fits at 3.75 mostly right of it, MNIST on both sides."}} tags=["hide-input"]
 # @title Figure: the claims, every run a dot
 claims = experiment.scoreboard()
 verdicts = {
@@ -610,7 +610,9 @@ ax.axvline(0, color=figures.COLORS["muted"], lw=0.8)
 names = [claim.claim.split(":")[0] for claim in reversed(claims)]
 ax.set_yticks(range(len(claims)), names, fontsize=9)
 ax.set(xscale="symlog", xlabel="below zero: the claim")
-ax.set_title("Low variance fails at a distance; mixtures help the bound, on the digits")
+ax.set_title(
+    "Low variance fails at a distance; with scores the digits' −log p falls a little"
+)
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]

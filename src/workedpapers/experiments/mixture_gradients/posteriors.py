@@ -100,7 +100,7 @@ def log_likelihood(network: Network, images: Tensor, reach: float = 6.0, step: f
     """
     if network.latent != 2:
         raise ValueError(f"a grid needs two latent dimensions, got {network.latent}")
-    axis = torch.arange(-reach, reach + step / 2, step, device=images.device)
+    axis = torch.arange(-reach, reach + step / 2, step, dtype=images.dtype, device=images.device)
     total = images.new_full((len(images),), -math.inf)
     with torch.no_grad():
         for x in torch.cartesian_prod(axis, axis).split(4_000):
