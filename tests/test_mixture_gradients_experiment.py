@@ -159,11 +159,13 @@ def test_the_likelihood_of_a_small_network_is_that_of_draws_from_the_prior_and_t
         by_draws = (network.log_joint(images, x) - prior).logsumexp(0) - math.log(len(x))
     torch.testing.assert_close(found, by_draws, atol=0.01, rtol=0)
     torch.testing.assert_close(found, log_likelihood(network, images, step=0.1), atol=1e-6, rtol=0)
-    posterior = network.posterior(images)
-    x = posterior.sample((40_000,))
-    expected = (network.log_joint(images, x) - posterior.log_prob(x)).mean(0)
-    torch.testing.assert_close(bound(network, images, 40_000), expected.detach(), atol=0.05, rtol=0)
-    assert bool((expected < found).all())
+    posterior = network.posterior(images[:1])
+    torch.manual_seed(3)
+    x = posterior.sample((1_000,))
+    expected = (network.log_joint(images[:1], x) - posterior.log_prob(x)).mean(0)
+    torch.manual_seed(3)
+    torch.testing.assert_close(bound(network, images[:1], 1_000), expected.detach())
+    assert bool((bound(network, images, 1_000) < found).all())
 
 
 def test_a_grid_needs_two_latent_dimensions():
