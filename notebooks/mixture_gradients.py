@@ -107,7 +107,7 @@ plt.show()
 #
 # - for weights of close components the rule can be far quieter than the *score*, the other usual gradient (section 6): for normals at ±0.5 and the cost $x$ its variance is 0.0006 against 0.086; for $\cos x$ the two are level there;
 # - as two normals part to $\pm m$, the variance of the rule grows like $e^{m^2/2}/m$ (deviation 1, equal weights, cost $x$): 15 at $m=3$, 5.6 million at 6, where the score still has 0.25. Three far bumps are fitted two to five times worse with it than with the score;
-# - as posteriors of an autoencoder on small digits, mixtures of five normals gain 0.9 nats a picture in the bound with a score, 0.6 with the rule, and hardly anything (0.15 at most) in the likelihood; on MNIST most components die out.
+# - as posteriors of an autoencoder on small digits, mixtures of five normals gain 0.9 nats a picture in the bound with a score, 0.6 to 0.7 with the rule; in the likelihood 0.15 on average at most, with the rule nothing; on MNIST most components die out.
 #
 # **Use it** for the weights of mixtures whose components overlap, on the line for means and scales too. **Not** for components that
 # stand apart or may part: there take `rao_blackwell_surrogate` (section 8).
@@ -862,10 +862,10 @@ plt.show()
 #
 # ## 10. What is it worth?
 #
-# - **Low variance?** Where components overlap. Up to a distance of four it is the distance that counts, and the cost, then the dimension, too: on random mixtures the rule beats the score while the centres are within about one standard deviation of each other for $\cos(\sum x)$, within about four for $\sum x$ ([sections 1 and 2 of the experiments](mixture_gradients_experiments.ipynb)).
+# - **Low variance?** Where components overlap. Up to a distance of four it is the distance that counts, and the cost, then the dimension, too: on random mixtures the rule beats the score while the centres are within about 1.3 standard deviations of each other for $\cos(\sum x)$, within about four for $\sum x$ ([sections 1 and 2 of the experiments](mixture_gradients_experiments.ipynb)).
 # - **For learning** it makes no difference while bumps are near, and costs a factor of two to five in divergence against the scores after 250 steps when they are far ([section 4 of the experiments](mixture_gradients_experiments.ipynb)).
-# - **Mixture posteriors** gain 0.9 nats a picture in the bound of small digits with a score and 0.6 with the rule, at equal evaluations of the decoder, but at most 0.15 in the likelihood; on MNIST most networks end with one component ([sections 7 and 8 of the experiments](mixture_gradients_experiments.ipynb)).
-# - **The score's baseline** should come from other draws of the same picture: against the costs of other pictures that is a fifth of the variance or less, and a better bound ([section 9 of the experiments](mixture_gradients_experiments.ipynb)).
+# - **Mixture posteriors** gain 0.9 nats a picture in the bound of small digits with a score and 0.6 to 0.7 with the rule, at equal evaluations of the decoder, but 0.15 on average at most in the likelihood, with the rule nothing; on MNIST most networks end with one component ([sections 7 and 8 of the experiments](mixture_gradients_experiments.ipynb)).
+# - **The score's baseline** should come from other draws of the same picture: against the costs of other pictures that is a fifth of the variance in the median, and a better bound on average ([section 9 of the experiments](mixture_gradients_experiments.ipynb)).
 # - **The paper's sampling estimator**, for families without a CDF, needs infinitely many proposals on average; **Pyro's gradient** for weights was wrong in four of six cases ([sections 5 and 6 of the experiments](mixture_gradients_experiments.ipynb)).
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A chart. Means and scales: responsibilities, (MIX.10); on the line rsample is the same. Logits: do the components surely overlap, all through training? Yes: rsample, (MIX.5). No, or unsure: the score, (MIX.8), with a baseline of other draws, or all components if none of them is nearly dead."}} tags=["hide-input"]
@@ -901,7 +901,7 @@ ax.set_title("For logits, the rule only where components overlap")
 plt.show()
 
 # %% [markdown]
-# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost; and where you can afford a single draw of each element only, so that a score has no other draws for its baseline. **When not:** components apart, or free to part, as in training they are: then (MIX.10) and a score whose baseline comes from other draws of the same element. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
+# **When to use it:** one-dimensional mixtures, or few dimensions, whose components overlap by construction, with a smooth cost. **When not:** components apart, or free to part, as in training they are: then (MIX.10) and a score whose baseline comes from other draws of the same element. **What came after:** *implicit reparameterisation* ([Figurnov, Mohamed and Mnih 2018](https://arxiv.org/abs/1805.08498)) is the same gradient for any family with a CDF, and TensorFlow Probability's mixtures use it;
 # pathwise gradients by transport ([Jankowiak and Obermeyer 2018](https://arxiv.org/abs/1806.01851)) choose among the many fields of slopes that are unbiased in more than one dimension.
 
 # %% [markdown]

@@ -26,7 +26,7 @@
 # - *one-hot*: what everybody can write down: the trick, and the score of which component was drawn;
 # - *all components*: a draw from each, weighted; $K$ evaluations of the cost.
 #
-# All rows ship with the package; `sweep` trains only what is missing. Learning rates are searched for each arm, with seeds that no table of results has; from a few on they are doubled or halved
+# All rows ship with the package; `sweep` trains only what is missing. Learning rates are searched for each arm, with seeds that no table of results has; from a few on the range is widened by factors of two
 # until the best has a worse neighbour on either side.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -170,7 +170,7 @@ display(variance.groupby(["cost", "separation"])[deviations].max().round(1))
 #
 # At equal spread the centres are further apart where there are more coordinates: by spread · √(2D), in the root mean square. So here are the same ratios for the logits against that distance, for three costs: $\cos(x_1+\dots+x_D+0.3)$, $x_1+\dots+x_D$ and $x_1^2+\dots+x_D^2$.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three log-log panels of the ratio of variances for logits against the distance of the centres, 0.7 to 17, a line for each of five dimensions, for the cosine, the sum and the sum of squares. Lines start at 0.6, 0.1 and 0.4, cross one at distances near 1, 4 and 2 to 3, and rise, those of eight and sixteen dimensions to 1,000 and more."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three log-log panels of the ratio of variances for logits against the distance of the centres, 0.7 to 17, a line for each of five dimensions, for the cosine, the sum and the sum of squares. Lines start at 0.6, 0.1 and 0.4, cross one at distances near 1.3, 4 and 3, and rise, those of eight and sixteen dimensions to 1,000 and more."}} tags=["hide-input"]
 # @title Figure: the ratio for the logits against the distance of the centres
 fig, axes = figures.panels(3, sharey=True)
 shades = plt.get_cmap("cividis")(np.linspace(0, 0.9, len(experiment.DIMENSIONS)))
@@ -202,7 +202,7 @@ display(
 )
 
 # %% [markdown]
-# **Up to a distance of four it is the distance, and the cost; beyond, the dimension too. For the sum *leibniz* has about a tenth of the score's variance, for squares 0.3 to 0.5 of it, while centres are within 1.4 standard deviations; it loses from two to four on, for the cosine from about one.** Up to about four, where the lines have points at the same distance, all dimensions lie within a factor of two; further out more dimensions are worse (cosine, at 8 to 8.5: 17,000 for eight, 650 for four). The score must cope with the range of the cost (MIX.8), the rule only with its slope.
+# **Up to a distance of four it is the distance, and the cost; beyond, the dimension too. For the sum *leibniz* has about a tenth of the score's variance, for squares 0.3 to 0.5 of it, while centres are within 1.4 standard deviations; it loses from three to four on, for the cosine from 1.2 to 1.5.** Up to about four, where the lines have points at the same distance, all dimensions lie within a factor of two; further out more dimensions are worse (cosine, at 8 to 8.5: 17,000 for eight, 650 for four). The score must cope with the range of the cost (MIX.8), the rule only with its slope.
 # With the sum *leibniz* wins in all ten mixtures at spread 0.5 in up to eight dimensions (9 of 10 in sixteen); with the cosine in 9, 7, 6, 1 and 0 of ten as the dimension grows, and its centres part.
 
 # %% [markdown]
@@ -211,7 +211,7 @@ display(
 # The Leibniz gradient takes the coordinates one after the other. The three costs are the same in every order, the variance is not. Each dot is a mixture: its variance with the coordinates reversed, over that in the order in which they
 # were drawn. Shown are mixtures with more than one coordinate where no single draw holds a tenth of the sum of squares of the logits' gradient in either order, since elsewhere 100,000 draws do not know its variance. That leaves out 227 mixtures, mostly with far components.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, logits and means, of the variance in reversed order over that in the order drawn, a dot a mixture, for 2, 4, 8 and 16 dimensions, logarithmic. Most dots lie between 0.5 and 2, some reach 8 or an eighth, those of the means 43 and 1/69."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, logits and means, of the variance in reversed order over that in the order drawn, a dot a mixture, for 2, 4, 8 and 16 dimensions, logarithmic. Most dots lie between 0.5 and 2, some reach 8 or a sixth, those of the means 43 and 1/69."}} tags=["hide-input"]
 # @title Figure: reversed order over order
 known = variance[
     (variance.dimensions > 1)
@@ -442,8 +442,8 @@ for rows in (digits, mnist):
     )
 
 # %% [markdown]
-# **In the bound they do, by about a nat on the digits and not on MNIST; in the likelihood hardly.** Digits, minus the bound: 20.47±0.21 nats (one normal), 19.59±0.12 (*responsibilities*), 19.55±0.08 (*one-hot*), 19.54±0.05 (*all components*), 19.80±0.08 (*rule + trick*), 19.83±0.27 (*leibniz*); better than one normal in 5 of 5, 5 of 5, 5 of 5, 5 of 5 and 5 of 5 runs of the same seed, *responsibilities* ahead of the two with the rule in 5 of 5 and 5 of 5. $-\log p$: 18.94±0.07, 18.82±0.09, 18.79±0.15, 18.86±0.10, 18.94±0.14, 18.97±0.14, in the same order, better than one normal in 5 of 5, 5 of 5, 5 of 5, 3 of 5 and 3 of 5
-# runs. So what is gained is a posterior that fits better; the model of the pictures is little better for it. MNIST, minus the bound and $-\log p$: 147.6±1.7 and 138.7±0.3 (one), 146.4±1.1 and 138.6±1.1 (*responsibilities*), 147.6±1.8 and 138.8±1.5 (*all components*), 148.9±0.4 and 140.2±0.5 (*leibniz*, whose $-\log p$ is behind that of one normal in all three runs, the others' within the scatter). *Rule + trick* and *one-hot* were not run there.
+# **In the bound they do on the digits, by 0.6 to 0.9 nats; in the likelihood hardly; on MNIST nothing clear.** Digits, minus the bound: 20.47±0.21 nats (one normal), 19.59±0.12 (*responsibilities*), 19.55±0.08 (*one-hot*), 19.54±0.05 (*all components*), 19.80±0.08 (*rule + trick*), 19.83±0.27 (*leibniz*); better than one normal in 5 of 5, 5 of 5, 5 of 5, 5 of 5 and 5 of 5 runs of the same seed, *responsibilities* ahead of the two with the rule in 5 of 5 and 5 of 5. $-\log p$: 18.94±0.07, 18.82±0.09, 18.79±0.15, 18.86±0.10, 18.94±0.14, 18.97±0.14, in the same order, better than one normal in 5 of 5, 5 of 5, 5 of 5, 3 of 5 and 3 of 5
+# runs. So what is gained is a posterior that fits better; the model of the pictures is little better for it. MNIST, minus the bound and $-\log p$: 147.6±1.7 and 138.7±0.3 (one), 146.4±1.1 and 138.6±1.1 (*responsibilities*), 147.6±1.8 and 138.8±1.5 (*all components*), 148.9±0.4 and 140.2±0.5 (*leibniz*). *Responsibilities* has the better bound in all three pairs (by 0.3 to 1.7 nats), though two of its three networks end with one component; *leibniz* is behind one normal in all three by either measure. *Rule + trick* and *one-hot* were not run there.
 
 # %% [markdown]
 # ## 8. How many components are in use?
@@ -465,14 +465,14 @@ fig.suptitle("A switch between pictures on the digits; mostly one component on M
 plt.show()
 
 # %% [markdown]
-# **On the digits each picture uses little more than one component, but over all pictures nearly all five are in use. On MNIST most networks end with one for all pictures.** Digits, all pictures: 4.48±0.23 (*responsibilities*), 4.61±0.25 (*one-hot*), 4.61±0.17 (*all components*), 4.24±0.57 (*rule + trick*), 3.71±0.70 (*leibniz*); each picture: 1.38, 1.44, 1.42, 1.44, 1.34. The mixture is a switch: one component for this picture, another for that. MNIST, all pictures, by run: 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.8, 1.0, 1.0.
+# **On the digits each picture uses little more than one component, but over all pictures nearly all five are in use with the scores (three to five with the rule). On MNIST most networks end with one for all pictures.** Digits, all pictures: 4.48±0.23 (*responsibilities*), 4.61±0.25 (*one-hot*), 4.61±0.17 (*all components*), 4.24±0.57 (*rule + trick*), 3.71±0.70 (*leibniz*); each picture: 1.38, 1.44, 1.42, 1.44, 1.34. The mixture is a switch: one component for this picture, another for that. MNIST, all pictures: 1.8 in one run of *responsibilities*, 1.0 in the eight others.
 #
-# A weight that has fallen near zero gets no gradient any more, by any of the five: $\gamma_k$, $w_k$ and $\pi_k$ are all proportional to it. With higher rates more components die, in the search and on the digits as well. That the plain bound does not reward several modes is known ([Morningstar and co-authors 2020](https://arxiv.org/abs/2003.01687)); we tried no remedy, such as a bound with several draws.
+# A weight that has fallen near zero gets no gradient any more, by any of the five: $\gamma_k$, $w_k$ and $\pi_k$ are all proportional to it. At the rate of 0.01 fewer components are left in every arm of the search on the digits. That the plain bound does not reward several modes is known ([Morningstar and co-authors 2020](https://arxiv.org/abs/2003.01687)); we tried no remedy, such as a bound with several draws.
 
 # %% [markdown]
 # ## 9. Whose costs make the baseline?
 #
-# A score subtracts a baseline: the mean cost of *other draws of the same picture*, or that of *other pictures* in the batch, which is what one gets from a running mean. Costs differ far more between pictures than within one. Digits, five components, two evaluations of the decoder for every arm in training. On the right the variance of the logits' gradient at the posteriors of the trained networks, measured with five.
+# A score subtracts a baseline: the mean cost of *other draws of the same picture*, or that of *other pictures* in the batch, which is what one gets from a running mean. Digits, five components, two evaluations of the decoder for every arm in training. On the right the variance of the logits' gradient at the posteriors of the trained networks, measured with five.
 
 # %%
 baselines = rows_of("baselines")
@@ -503,7 +503,7 @@ for ax in (left, right):
 left.set_ylabel("minus the bound (nats)")
 right.set(yscale="log", ylabel="variance, logits")
 fig.suptitle(
-    "The same picture's costs: a fifth of the variance or less, and a better bound"
+    "The same picture's costs: a fifth of the variance in the median, a better bound on average"
 )
 plt.show()
 
@@ -518,19 +518,19 @@ display(
 )
 
 # %% [markdown]
-# **Other draws of the same picture make the score of the logits five to seven times quieter, and the bound better: 19.64±0.14 against 19.80±0.08 nats with *responsibilities* (ahead in 4 of 5 runs), 19.65±0.10 against 20.02±0.15 with *one-hot* (5 of 5).** Variance at the trained posteriors: 0.2 against 1, and 0.22 against 1.6 (medians over all thirty networks). The score of the picked component is then nearly as quiet as that of the mixture.
+# **Other draws of the same picture make the score of the logits five to seven times quieter, and the bound better: 19.64±0.14 against 19.80±0.08 nats with *responsibilities* (ahead in 4 of 5 runs), 19.65±0.10 against 20.02±0.15 with *one-hot* (5 of 5).** Variance at the trained posteriors: 0.2 against 1, and 0.22 against 1.6 (medians over all thirty networks). Both are what comes with the baseline: fewer components survive with the poorer one, too. The score of the picked component is then nearly as quiet as that of the mixture (in two dimensions; not in eight, next section).
 #
 # The rule has no baseline: 20.13±0.32 (*leibniz*) and 20.07±0.32 (*rule + trick*), behind *responsibilities* in 4 of 5 and 5 of 5 runs, at the same rate. Against the scores with the poorer baseline they are behind in most runs as well: in 5 and 4 of 5 for *responsibilities*, 4 and 3 of 5 for *one-hot*.
 
 # %% [markdown]
 # ## 10. How large is the variance at trained posteriors?
 #
-# Each trained network with five components is asked for the gradient at its own posteriors: 200 estimates for each of 100 test pictures, five evaluations of the decoder each. Sum over entries, mean over pictures. The digits, with two latent dimensions and with eight (section 11). On MNIST one component has all the weight, and next to nothing is left to estimate for the logits.
+# Each trained network with five components is asked for the gradient at its own posteriors: 100 estimates for each of 100 test pictures, five evaluations of the decoder each. Sum over entries, mean over pictures. The digits, with two latent dimensions and with eight (section 11). On MNIST one component has all the weight in eight of nine networks, and next to nothing is left to estimate for the logits.
 
 # %%
 wide = rows_of("wide")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Variance at trained posteriors, logarithmic, every network a dot, for logits and means, in two and in eight latent dimensions. Logits: in two dimensions leibniz and rule plus trick lie one to four powers of ten above the scores; in eight they lie lowest, near 0.1. Means: near 20 and 10, leibniz in two dimensions higher, all components two to four times higher."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Variance at trained posteriors, logarithmic, every network a dot, for logits and means, in two and in eight latent dimensions. Logits: in two dimensions leibniz and rule plus trick lie one to six powers of ten above the scores; in eight they lie lowest, near 0.1. Means: near 20 and 10, leibniz in two dimensions higher, all components two to four times higher."}} tags=["hide-input"]
 # @title Figure: variance of the logits' gradient at trained posteriors
 fig, axes = figures.panels(2, sharey=False)
 for ax, parameter in zip(axes, ("logits", "loc"), strict=True):
@@ -552,12 +552,14 @@ for ax, parameter in zip(axes, ("logits", "loc"), strict=True):
     ax.set(yscale="log", title={"logits": "logits", "loc": "means"}[parameter])
 axes[0].set_ylabel("variance")
 fig.legend(*axes[0].get_legend_handles_labels(), ncols=3, loc="outside lower center")
-fig.suptitle("Logits: apart, the rule is noisy; overlapping, it is the quietest")
+fig.suptitle(
+    "Logits: noisy with the rule in two dimensions, quiet in eight, where components overlap"
+)
 plt.show()
 
 # %% [markdown]
-# **In two dimensions, where the two heaviest components of a picture stand 3.7 to 4.8 standard deviations apart, the rule has 25 for the logits and *rule + trick* 16, against 0.19 for the score (medians of the digits networks with five components); in eight, where they overlap at about two, the rule has 0.11 against 0.22.** That is the map of section 1 again, and the cost is one without a bound. For the means in eight dimensions it has 11 against 10 of *responsibilities*. *All components* is the quietest for logits in two dimensions, 0.099, not in eight (0.35); for means it has 74 against 19 and
-# 22 against 10: most of its evaluations go to components that hardly count for the picture.
+# **In two dimensions, where the two heaviest components of a picture stand 3.7 to 4.8 standard deviations apart (means over the runs of each gradient; single networks 2.9 to 5.3), the rule has 25 for the logits and *rule + trick* 16, against 0.19 for the score (medians of the digits networks with five components; the networks' values for the rule reach from 2 to 200,000, so take them as orders of magnitude); in eight, where they overlap at about two, the rule has 0.11 against 0.22.** That is the map of section 1 again, and the cost is one without a bound. For the means in eight dimensions it has 11 against 10 of *responsibilities*. *All components* is the quietest for logits in two dimensions, 0.099, not in eight (0.35); for means it has 74 against 19 and
+# 22 against 10: it spends as many evaluations on light components as on heavy ones.
 
 # %% [markdown]
 # ## 11. And with eight latent dimensions?
@@ -586,7 +588,7 @@ display(
 )
 
 # %% [markdown]
-# **Nothing is gained. Minus the bound: 18.60±0.07 (one), 18.59±0.02 (*leibniz*), 18.53±0.10 (*responsibilities*), 18.56±0.03 (*all components*); better than one normal in 2 of 3, 2 of 3 and 1 of 3 runs.** Each picture uses two to four of the components, which overlap. (A grid over eight dimensions is out of reach, so there is no $-\log p$.) *Rule + trick* and *one-hot* were not run.
+# **Nothing is gained. Minus the bound: 18.60±0.07 (one), 18.59±0.02 (*leibniz*), 18.53±0.10 (*responsibilities*), 18.56±0.03 (*all components*); better than one normal in 2 of 3, 2 of 3 and 1 of 3 runs.** Each picture uses about three of the components, which overlap. (A grid over eight dimensions is out of reach, so there is no $-\log p$.) *Rule + trick* and *one-hot* were not run.
 
 # %% [markdown]
 # ## 12. The scoreboard
