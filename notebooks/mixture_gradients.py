@@ -407,10 +407,12 @@ slopes = (-pi * (Phi - F) / f, pi * N / f, pi * N / f * z)
 library = MixtureNormal(free[0], free[1][:, None], free[2][:, None])
 theirs = library.reparameterize(x.detach()[:, None]).sin().sum()
 theirs = torch.autograd.grad(theirs, free)
-for tag, name, i in (("5", "logits", 0), ("4", "means", 1), ("4", "scales", 2)):
-    formula = x.detach().cos() @ slopes[i]
-    check(f"MIX.{tag}", formula, mine[i], f"{name}: the formula = ours")
-    check(f"MIX.{tag}", formula, theirs[i], f"{name}: = the library's")
+by_a, by_mu, by_sigma = (x.detach().cos() @ slope for slope in slopes)
+mine_4, theirs_4 = (torch.cat(found[1:]) for found in (mine, theirs))
+check("MIX.5", by_a, mine[0], "logits: the formula = ours")
+check("MIX.5", by_a, theirs[0], "logits: = the library's")
+check("MIX.4", torch.cat((by_mu, by_sigma)), mine_4, "means and scales: = ours")
+check("MIX.4", torch.cat((by_mu, by_sigma)), theirs_4, "means and scales: library")
 
 # %%
 logits = torch.tensor([0.0, 0.5], dtype=torch.float64, requires_grad=True)
