@@ -262,6 +262,7 @@ def regions_of(word, overlap):
     }[overlap]
 
 
+# %%
 def steps_and_distance(n_in, n_out, overlap):
     """Eq. (FMP.4)."""
     return {
@@ -755,6 +756,7 @@ def network(pool, filters=6):
     return nn.Sequential(*layers, *head, nn.Linear(40, 10)).to(device)
 
 
+# %%
 def train(model, updates=800):
     data = Split.load("digits", "train", device).cut(slice(500))
     batches = data.batches(50, torch.Generator().manual_seed(0))
@@ -817,6 +819,8 @@ plt.show()
 p = torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.5, 0.3], [0.1, 0.1, 0.8], [0.6, 0.3, 0.1]])
 p, e = p.double(), torch.tensor([1.0, 0, 0]).double()
 limit, trace = (p.mean(0) - e).square().sum(), torch.cov(p.T, correction=0).trace()
+
+# %%
 gain, spread, nats, kl, measured = [], [], [], [], []
 for n in (1, 2, 3):
     passes = torch.stack([p[list(ks)] for ks in product(range(4), repeat=n)])

@@ -675,6 +675,7 @@ def substitute(x, a, mu, L):
     return e, torch.stack(gamma, -1), w
 
 
+# %%
 def backwards_full(g, x, a, mu, L):
     e, gamma, w = substitute(x, a, mu, L)
     c_bar, e_bar, x_bar = torch.zeros_like(a), torch.zeros_like(mu), g.clone()
