@@ -1,0 +1,630 @@
+"""Recurrent batch normalization: an LSTM whose gates and cell are normalised, with statistics of every time step.
+
+Cooijmans, Ballas, Laurent, Gülçehre, Courville, "Recurrent Batch Normalization", 2017 (arXiv 1603.09025). Equations up
+to (RBN.13) are those of `notebooks/recurrent_batch_norm`, from (RBN.14) on of `notebooks/recurrent_batch_norm_theory`.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral, Real
+from typing import Any, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+from torch.types import Device
+
+Statistics = Literal["per_step", "shared"]
+HiddenInit = Literal["orthogonal", "identity"]
+State = tuple[Tensor, Tensor]
+TERMS = ("ih", "hh", "c")  # what is normalised: W_x x, W_h h and the cell
+
+
+class BatchNormLSTM(nn.Module):
+    """An LSTM layer with batch normalisation of W_h h, of W_x x and of the cell where the output reads it.
+
+    With BN(z; γ) = γ ⊙ (z − mean) / √(var + eps), eqs. (RBN.2) to (RBN.5), eqs. 6-8 of the paper:
+
+        (i, f, g, o)_t = BN(weight_hh h_{t−1}; scale_hh) + BN(weight_ih x_t; scale_ih) + bias
+        c_t = σ(f) ⊙ c_{t−1} + σ(i) ⊙ tanh(g);  h_t = σ(o) ⊙ tanh(BN(c_t; scale_c) + bias_c)
+
+    In training, mean and variance are those of the batch at step t, and running ← (1 − momentum) · running + momentum ·
+    batch statistic, with the unbiased variance. In evaluation they are the stored ones of step t; steps past the last
+    one that has any use that one's. `population_statistics` replaces the running averages by exact ones.
+
+    Args:
+        input_size: features of one input vector.
+        hidden_size: units H.
+        max_length: steps that have stored statistics. In training, later ones use the batch's own and store nothing.
+        weight_init: starting value of the three scales, 0.1 in the paper.
+        eps: added to the variance, above zero.
+        momentum: weight of the newest batch; None averages all batches alike.
+        statistics: "per_step", or "shared": one stored set, the average over the steps (the paper warns of it).
+            Training normalises by the step's own all the same.
+        hidden_init: of weight_hh: "orthogonal" as a whole, or "identity" for g and orthogonal for the three gates.
+        normalize_cell: whether the cell is normalised; if not, h_t = σ(o) ⊙ tanh(c_t), scale_c and bias_c are None.
+        device, dtype: of parameters and running statistics.
+    Attributes:
+        weight_ih, weight_hh: (4H, input_size) and (4H, H), rows in the order i, f, g, o of `torch.nn.LSTM`.
+        bias, scale_ih, scale_hh: (4H,); scale_c, bias_c: (H,).
+        running_mean_ih, running_mean_hh, running_mean_c, running_var_…: (max_length, …), or (1, …) if shared.
+        num_batches_tracked: batches that every step's statistics have seen.
+    Shape: input (time, batch, input_size) → output (time, batch, hidden_size).
+    Half precision: parameters may be of it; everything is computed in float32, under autocast as well.
+    Compilers: first derivatives only. torch.compile leaves the recurrence as it is (a graph break);
+        `torch.func.functional_call` takes the layer; other transforms of torch.func, and TorchScript, do not. As with
+        torch's layers, torch.utils.checkpoint counts a batch twice.
+    Raises: ValueError, TypeError: an argument outside what is listed.
+    """
+
+    scale_c: nn.Parameter | None
+    bias_c: nn.Parameter | None
+    num_batches_tracked: Tensor
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        max_length: int,
+        weight_init: float = 0.1,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        statistics: Statistics = "per_step",
+        hidden_init: HiddenInit = "orthogonal",
+        normalize_cell: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        sizes = {"input_size": input_size, "hidden_size": hidden_size, "max_length": max_length}
+        _check_arguments(sizes, weight_init, eps, momentum)
+        for name, choice, choices in (
+            ("statistics", statistics, get_args(Statistics)),
+            ("hidden_init", hidden_init, get_args(HiddenInit)),
+        ):
+            if choice not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {choice!r}")
+        self.input_size, self.hidden_size, self.max_length = input_size, hidden_size, max_length
+        self.weight_init, self.eps, self.momentum = weight_init, eps, momentum
+        self.statistics, self.hidden_init, self.normalize_cell = statistics, hidden_init, normalize_cell
+
+        def parameter(*sizes: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(*sizes, device=device, dtype=dtype))
+
+        rows = 4 * hidden_size
+        self.weight_ih, self.weight_hh = parameter(rows, input_size), parameter(rows, hidden_size)
+        self.bias, self.scale_ih, self.scale_hh = parameter(rows), parameter(rows), parameter(rows)
+        for name in ("scale_c", "bias_c"):
+            self.register_parameter(name, parameter(hidden_size) if normalize_cell else None)
+        steps = max_length if statistics == "per_step" else 1
+        for term in TERMS if normalize_cell else TERMS[:2]:
+            for kind in ("mean", "var"):
+                buffer = torch.empty(steps, hidden_size if term == "c" else rows, device=device, dtype=dtype)
+                self.register_buffer(f"running_{kind}_{term}", buffer)
+        self.register_buffer("num_batches_tracked", torch.zeros(steps, dtype=torch.int64, device=device))
+        self.reset_running_stats()
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Orthogonal weights, `weight_init` for the scales, bias 1 for the forget gate, 0 for all else."""
+        size = self.hidden_size
+        self.weight_ih.copy_(_orthogonal(self.weight_ih))
+        self.weight_hh.copy_(_orthogonal(self.weight_hh))
+        if self.hidden_init == "identity":
+            i, f, g, o = self.weight_hh.chunk(4)
+            for gate, block in zip((i, f, o), _orthogonal(self.weight_hh[size:]).chunk(3), strict=True):
+                gate.copy_(block)
+            g.zero_().fill_diagonal_(1)
+        self.bias.zero_()[size : 2 * size] = 1
+        for scale in (self.scale_ih, self.scale_hh, self.scale_c):
+            if scale is not None:
+                scale.fill_(self.weight_init)
+        if self.bias_c is not None:
+            self.bias_c.zero_()
+
+    def reset_running_stats(self) -> None:
+        """Means 0, variances 1, no batch seen."""
+        for name, buffer in self.named_buffers(recurse=False):
+            buffer.fill_("var" in name)
+
+    def extra_repr(self) -> str:
+        """The arguments, for `print(model)`."""
+        return (
+            f"{self.input_size}, {self.hidden_size}, max_length={self.max_length}, weight_init={self.weight_init}, "
+            f"eps={self.eps}, momentum={self.momentum}, statistics={self.statistics!r}, "
+            f"hidden_init={self.hidden_init!r}, normalize_cell={self.normalize_cell}"
+        )
+
+    def forward(self, input: Tensor, state: State | None = None, lengths: Tensor | None = None) -> tuple[Tensor, State]:
+        """Run over a batch of sequences; in training, move the running statistics towards the batch's own.
+
+        With lengths, step t normalises only the sequences that still run, and only they count in its statistics. In
+        training, a step with fewer than two of them uses the stored statistics as evaluation does, and leaves them.
+
+        Args:
+            input: shape (time, batch, input_size), time at least 1, of the parameters' dtype and device; under
+                autocast any dtype but float64.
+            state: h and c before the first step, each (batch, hidden_size); None for zeros. Step 1 of the statistics
+                is the first step of the input all the same.
+            lengths: integers in 1..time, shape (batch,), in any order; None where all sequences have the full length.
+        Returns: the outputs, shape (time, batch, hidden_size), 0 past the end of a sequence; and (h, c) after the last
+            step of every sequence. All of the parameters' dtype.
+        Raises:
+            ValueError, TypeError: another shape, dtype or device than these; a length out of range; in training, a
+                batch of one without lengths.
+        """
+        self._check_input(input, state, lengths)
+        (time, batch, _), dtype = input.shape, self.weight_hh.dtype
+        counts, order = [batch] * time, None
+        if lengths is not None:
+            sorted_lengths, order = lengths.cpu().sort(descending=True, stable=True)
+            counts = [int((sorted_lengths > t).sum()) for t in range(time)]
+            order = order.to(input.device)
+        fixed = [not self.training or count < 2 for count in counts]
+        with _no_autocast(input.device):
+            x, h, c = (_widen(part) for part in (input, *self._start(input, state)))
+            if order is not None:
+                x, h, c = x[:, order], h[order], c[order]
+            output, h, c, means, variances = self._run(x, h, c, counts, fixed)
+            if order is not None:
+                back = order.argsort()
+                output, h, c = output[:, back], h[back], c[back]
+        if self.training:
+            self._track(counts[: fixed.count(False)], means, variances)
+        return output.to(dtype), (h.to(dtype), c.to(dtype))
+
+    def _start(self, input: Tensor, state: State | None) -> State:
+        if state is not None:
+            return state
+        zeros = input.new_zeros(input.shape[1], self.hidden_size)
+        return zeros, zeros
+
+    def _run(
+        self, x: Tensor, h: Tensor, c: Tensor, counts: list[int], fixed: list[bool]
+    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+        """Outputs, last h and c, and the batch's means and biased variances at every step, in the order of TERMS."""
+        time, batch, size = *x.shape[:2], self.hidden_size
+        weight_ih, weight_hh = _widen(self.weight_ih), _widen(self.weight_hh)
+        # 1 − 2σ(−2a) = tanh(a): so one sigmoid, several times faster than tanh, serves all four gates and the cell.
+        signs = x.new_ones(4, size)
+        signs[2] = -2
+        signs = signs.view(-1)
+        bias, scale_ih, scale_hh = (_widen(p) * signs for p in (self.bias, self.scale_ih, self.scale_hh))
+        if self.scale_c is None or self.bias_c is None:
+            scale_c, bias_c = x.new_full((size,), -2.0), x.new_zeros(size)
+        else:
+            scale_c, bias_c = -2 * _widen(self.scale_c), -2 * _widen(self.bias_c)
+
+        stored = self._stored(time, x) if any(fixed) else None
+        chosen = torch.tensor(fixed, device=x.device).unsqueeze(1)  # (time, 1)
+        share: Tensor | float = 1 / max(batch, 1)  # of one example in the mean of its step; 0 at steps with fixed ones
+        if counts[-1] < batch or any(fixed):
+            n = torch.tensor(counts, device=x.device).unsqueeze(1)
+            running = (torch.arange(batch, device=x.device) < n) & ~chosen
+            share = (running.to(x.dtype) / n.clamp(min=1)).unsqueeze(2)
+        mean_x = (x * share).sum(1, keepdim=True)
+        x = x - mean_x
+        mean_ih = mean_x.detach().squeeze(1) @ weight_ih.detach().T
+
+        maps, var_ih = None, None
+        if self.input_size <= batch // 4:  # eq. (RBN.21): mean and covariance of x give those of W x
+            covariance = (x * share).transpose(1, 2) @ x
+            var_ih = ((weight_ih @ covariance) * weight_ih).sum(2)
+            shift = bias
+            if stored is not None:
+                var_ih = torch.where(chosen, stored[1][0], var_ih)
+            factor = scale_ih * torch.rsqrt(var_ih + self.eps)
+            if stored is not None:
+                shift = bias - factor * torch.where(chosen, stored[0][0], 0)
+            maps = torch.cat((factor.unsqueeze(2) * weight_ih, shift.expand(time, -1).unsqueeze(2)), 2)
+            x = F.pad(x, (0, 1), value=1.0)
+        plan = _Plan(counts, fixed, self.normalize_cell, self.eps, _keep(x, maps, h, c, *self.parameters()), stored)
+        scales = scale_hh.unsqueeze(0) if maps is not None else torch.stack((scale_hh, scale_ih))
+        output, h, c, mean_h, var_z, mean_c, var_c = _recurrence(
+            x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, h, c, plan
+        )
+        means = [mean_ih, mean_h @ weight_hh.detach().T, mean_c]
+        return output, h, c, means, [var_z[:, 1] if var_ih is None else var_ih.detach(), var_z[:, 0], var_c]
+
+    def _stored(self, time: int, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Means and variances of steps 1 to time, in the order of TERMS, each (time, features)."""
+        tracked = self.num_batches_tracked > 0
+        last = (tracked * torch.arange(len(tracked), device=tracked.device)).amax()
+        steps = torch.minimum(torch.arange(time, device=tracked.device), last)
+        means, variances = ([buffer[steps].to(like.dtype) for buffer in kind] for kind in self._running())
+        if not self.normalize_cell:
+            means.append(like.new_zeros(time, self.hidden_size))
+            variances.append(like.new_full((time, self.hidden_size), 1 - self.eps))
+        return means, variances
+
+    def _running(self) -> tuple[list[Tensor], list[Tensor]]:
+        terms = TERMS if self.normalize_cell else TERMS[:2]
+        means, variances = ([getattr(self, f"running_{kind}_{term}") for term in terms] for kind in ("mean", "var"))
+        return means, variances
+
+    @torch.no_grad()
+    def _track(self, counts: Sequence[int], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
+        """Take in the statistics of the first steps, one for each of the counts."""
+        n = torch.tensor(counts[: self.max_length], dtype=means[0].dtype, device=means[0].device).unsqueeze(1)
+        if len(n) == 0:
+            return
+        new_means = [mean[: len(n)] for mean in means]
+        new_variances = [var[: len(n)] * (n / (n - 1)) for var in variances]
+        if self.statistics == "shared":
+            new_means, new_variances = ([v.mean(0, keepdim=True) for v in new] for new in (new_means, new_variances))
+        tracked = self.num_batches_tracked[: len(new_means[0])]
+        tracked += 1
+        momentum = 1 / tracked.double().unsqueeze(1) if self.momentum is None else self.momentum
+        for kind, new in zip(self._running(), (new_means, new_variances), strict=True):
+            for buffer, value in zip(kind, new, strict=False):
+                running = buffer[: len(tracked)]
+                running.copy_(running * (1 - momentum) + value * momentum)
+
+    def _check_input(self, input: Tensor, state: State | None, lengths: Tensor | None) -> None:
+        weight = self.weight_hh
+        _check_tensor("input", input, ("time", "batch", self.input_size), weight)
+        time, batch, _ = input.shape
+        if time == 0:
+            raise ValueError(f"input needs at least one time step, got shape {tuple(input.shape)}")
+        if state is not None:
+            if not isinstance(state, tuple | list) or len(state) != 2:
+                raise TypeError(f"state must be a pair (h, c) or None, got {type(state).__name__}")
+            for name, part in zip(("h", "c"), state, strict=True):
+                _check_tensor(f"state {name}", part, (batch, self.hidden_size), weight)
+        if lengths is None:
+            if self.training and batch == 1:
+                raise ValueError(
+                    f"expected more than 1 value per channel when training, got input {tuple(input.shape)}"
+                )
+            return
+        if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
+            kind = lengths.dtype if isinstance(lengths, Tensor) else type(lengths).__name__
+            raise TypeError(f"lengths must be a tensor of integers or None, got {kind}")
+        if lengths.shape != (batch,):
+            raise ValueError(f"lengths must have shape ({batch},), got {tuple(lengths.shape)}")
+        if batch and not 1 <= int(lengths.min()) <= int(lengths.max()) <= time:
+            raise ValueError(f"lengths must lie in 1..{time}, got {int(lengths.min())} to {int(lengths.max())}")
+
+
+@torch.no_grad()
+def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[Any]]) -> None:
+    """Replace the stored statistics of the layers `BatchNormLSTM` by exact ones, eq. (RBN.13).
+
+    Every step of every batch is normalised by its own statistics, as in training; all other layers (dropout, say) are
+    in evaluation mode. Over batches in which m_k sequences run at step t, E = Σ m_k mean_k / Σ m_k and
+    Var = Σ m_k var_k / Σ (m_k − 1); shared statistics add up over the steps as well. A step that no batch has two
+    sequences for is left without statistics. Parameters and modes stay as they are.
+
+    Args:
+        model: a `BatchNormLSTM`, or a module that calls one or several.
+        batches: inputs of the model: a tensor, or a tuple or list of all positional arguments, such as
+            (input, None, lengths) for the layer itself. Targets are to be left out: `(x for x, _ in loader)`.
+    Raises:
+        TypeError: another kind of batch, such as a dict.
+        ValueError: no batch, no layer `BatchNormLSTM`, or one for which no batch gave statistics.
+    """
+    layers = {module: name for name, module in model.named_modules() if isinstance(module, BatchNormLSTM)}
+    if not layers:
+        raise ValueError(f"{type(model).__name__} has no layer BatchNormLSTM")
+    totals = {layer: _Totals(layer) for layer in layers}
+    modes = [(part, part.training) for part in model.modules()]
+    try:
+        model.eval()
+        for layer in layers:
+            layer.training = True
+            layer._track = totals[layer].add  # type: ignore[method-assign]
+        for batch in batches:
+            if not isinstance(batch, Tensor | tuple | list):
+                raise TypeError(f"expected a tensor, or a tuple or list of positional arguments, got a {type(batch)}")
+            model(*([batch] if isinstance(batch, Tensor) else batch))
+    finally:
+        for layer in layers:
+            layer.__dict__.pop("_track", None)
+        for part, mode in modes:
+            part.training = mode
+    for layer, total in totals.items():
+        if not total.calls.any():
+            raise ValueError(f"batch-normalised LSTM {layers[layer]!r} has seen no batch")
+    for total in totals.values():
+        total.store()
+
+
+class _Totals:
+    """Sums over batches, a row for each stored step, in float64."""
+
+    def __init__(self, layer: BatchNormLSTM) -> None:
+        self.layer = layer
+        self.calls = torch.zeros(len(layer.num_batches_tracked), 1, dtype=torch.float64)
+        self.count = torch.zeros_like(self.calls)  # Σ m
+        self.sums = [[torch.zeros(buffer.shape, dtype=torch.float64) for buffer in kind] for kind in layer._running()]
+
+    def add(self, counts: Sequence[int], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
+        """In the place of `BatchNormLSTM._track`."""
+        m = torch.tensor(counts[: self.layer.max_length], dtype=torch.float64).unsqueeze(1)
+        rows = slice(len(m)) if self.layer.statistics == "per_step" else slice(1)
+
+        def put(total: Tensor, new: Tensor) -> None:
+            total[rows] += new if self.layer.statistics == "per_step" else new.sum(0, keepdim=True)
+
+        put(self.calls, torch.ones_like(m))
+        put(self.count, m)
+        for sums, news in zip(self.sums, (means, variances), strict=True):
+            for total, new in zip(sums, news, strict=False):
+                put(total, m * new[: len(m)].cpu().double())
+
+    def store(self) -> None:
+        self.layer.reset_running_stats()
+        seen = self.calls.squeeze(1) > 0
+        steps = seen.to(self.layer.num_batches_tracked.device)
+        for kind, sums, by in zip(self.layer._running(), self.sums, (self.count, self.count - self.calls), strict=True):
+            for buffer, total in zip(kind, sums, strict=True):
+                buffer[steps] = (total[seen] / by[seen]).to(buffer)
+        self.layer.num_batches_tracked.copy_(self.calls.squeeze(1))
+
+
+class _Plan(NamedTuple):
+    """What `_Recurrence` needs beside tensors that have gradients."""
+
+    counts: list[int]  # sequences that run at each step
+    fixed: list[bool]  # whether a step takes the stored statistics
+    normalize_cell: bool
+    eps: float
+    keep: bool  # whether a backward pass may follow
+    stored: tuple[list[Tensor], list[Tensor]] | None
+
+
+class _Recurrence(torch.autograd.Function):
+    """The loop over time, with features as rows and examples as columns, those that run longest first.
+
+    Of every step it keeps z = W h − mean and u = c − mean; all else is cheaper to compute again than to store, since
+    fresh memory costs more than arithmetic. tanh(a) is 1 − 2σ(−2a): scales and biases come in times −2 for g and c.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,  # (time, batch, I) without its mean; with maps, a last feature is 1
+        maps: Tensor | None,  # (time, 4H, I + 1): input term and bias of every step; None for weight_ih x in the loop
+        weight_hh: Tensor,
+        weight_ih: Tensor,
+        scales: Tensor,  # (K, 4H): of weight_hh h and, without maps, of weight_ih x
+        bias: Tensor,
+        scale_c: Tensor,
+        bias_c: Tensor,
+        h0: Tensor,
+        c0: Tensor,
+        plan: _Plan,
+    ) -> tuple[Tensor, ...]:
+        (time, batch, _), size, terms = x.shape, weight_hh.shape[1], len(scales)
+
+        def room(*sizes: int) -> Tensor:
+            return x.new_empty(time if plan.keep else 1, *sizes).expand(time, *sizes)
+
+        Z, U = room(terms, 4 * size, batch), room(size, batch)
+        norms, invstd = x.new_zeros(time, terms, 4 * size, 1), x.new_empty(time, terms, 4 * size, 1)
+        norms_c, invstd_c = x.new_zeros(time, size, 1), x.new_empty(time, size, 1)
+        mean_h, mean_c = x.new_zeros(time, size, 1), x.new_zeros(time, size, 1)
+        center = None
+        if plan.stored is not None:
+            chosen = torch.tensor(plan.fixed, device=x.device)
+            (mean_ih, mean_hh, stored_c), variances = plan.stored
+            center = torch.stack((mean_hh, mean_ih)[:terms], 1).unsqueeze(3)
+            invstd.copy_(torch.stack((variances[1], variances[0])[:terms], 1).add_(plan.eps).rsqrt_().unsqueeze(3))
+            if plan.normalize_cell:
+                mean_c.copy_((stored_c * chosen.unsqueeze(1)).unsqueeze(2))
+                invstd_c.copy_((variances[2] + plan.eps).rsqrt_().unsqueeze(2))
+        if not plan.normalize_cell:
+            invstd_c.fill_(1)
+        fixed_c = [fixed or not plan.normalize_cell for fixed in plan.fixed]
+        eps = x.new_full((1,), plan.eps)
+        scales, bias, scale_c, bias_c = (part.unsqueeze(-1) for part in (scales, bias, scale_c, bias_c))
+        h, c = h0.t().contiguous().clone(), c0.t().contiguous().clone()
+        gates, centered, s = x.new_empty(4 * size, batch), torch.empty_like(h), torch.empty_like(h)
+        factor, factor_c = torch.empty_like(scales), torch.empty_like(scale_c)
+        output = x.new_zeros(time, batch, size) if plan.counts[-1] < batch else x.new_empty(time, batch, size)
+        for t, n in enumerate(plan.counts):
+            z, u, x_t = Z[t][..., :n], U[t][:, :n], x[t, :n].t()
+            h_t, c_t, s_t = h[:, :n], c[:, :n], s[:, :n]
+            if plan.fixed[t]:
+                torch.mm(weight_hh, h_t, out=z[0])
+            else:
+                torch.sum(h_t, 1, keepdim=True, out=mean_h[t]).mul_(1 / n)
+                torch.mm(weight_hh, torch.sub(h_t, mean_h[t], out=centered[:, :n]), out=z[0])
+            if maps is None:
+                torch.mm(weight_ih, x_t, out=z[1])
+            if plan.fixed[t] and center is not None:
+                z.sub_(center[t])
+            else:
+                torch.linalg.vector_norm(z, dim=2, keepdim=True, out=norms[t])
+                torch.addcmul(eps, norms[t], norms[t], value=1 / n, out=invstd[t]).rsqrt_()
+            torch.mul(scales, invstd[t], out=factor)
+            i, f, g, o = _gates(z, factor, None if maps is None else maps[t], x_t, bias, gates[:, :n]).chunk(4)
+            torch.addcmul(i, f, c_t, out=c_t).addcmul_(i, g, value=-2)
+            if not fixed_c[t]:
+                torch.sum(c_t, 1, keepdim=True, out=mean_c[t]).mul_(1 / n)
+            torch.sub(c_t, mean_c[t], out=u)
+            if not fixed_c[t]:
+                torch.linalg.vector_norm(u, dim=1, keepdim=True, out=norms_c[t])
+                torch.addcmul(eps, norms_c[t], norms_c[t], value=1 / n, out=invstd_c[t]).rsqrt_()
+            torch.mul(scale_c, invstd_c[t], out=factor_c)
+            torch.mul(u, factor_c, out=s_t).add_(bias_c).sigmoid_()
+            torch.addcmul(o, o, s_t, value=-2, out=h_t)
+            output[t, :n].copy_(h_t.t())
+        m = torch.tensor(plan.counts, device=x.device).view(-1, 1, 1).clamp(min=1)
+        var_z, var_c = norms.squeeze(3).square() / m, norms_c.squeeze(2).square() / m.squeeze(2)
+        statistics = mean_h.squeeze(2), var_z, mean_c.squeeze(2), var_c
+        if plan.keep:
+            ctx.plan = plan
+            ctx.save_for_backward(
+                x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, h0, c0, Z, U, invstd, invstd_c, mean_c
+            )
+        ctx.mark_non_differentiable(*statistics)
+        return output, h.t().contiguous(), c.t().contiguous(), *statistics
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, grad_output: Tensor, grad_h: Tensor, grad_c: Tensor, *_: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        with _no_autocast(grad_output.device):
+            return _backward(ctx, grad_output, grad_h, grad_c)
+
+
+def _backward(ctx: Any, grad_output: Tensor, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
+    """Eqs. (RBN.22) and following, in closed form: where a step has fixed statistics, its sums drop out."""
+    x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, *saved = ctx.saved_tensors
+    h0, c0, Z, U, invstd, invstd_c, mean_c = saved
+    plan: _Plan = ctx.plan
+    (time, batch, _), size = x.shape, weight_hh.shape[1]
+    # dz = factor · grad + slope · (Σ grad z) z + level · Σ grad, and likewise for the cell
+    share = torch.tensor(
+        [0 if fixed else -1 / n for n, fixed in zip(plan.counts, plan.fixed, strict=True)],
+        dtype=x.dtype,
+        device=x.device,
+    )
+    factor, factor_c = scales * invstd, scale_c * invstd_c
+    level = factor * share.view(-1, 1, 1, 1)
+    level_c = factor_c * (share if plan.normalize_cell else 0 * share).view(-1, 1, 1)
+    slope, slope_c = level * invstd.square(), level_c * invstd_c.square()
+    sums, products = x.new_empty(time, 4 * size, 1), torch.empty_like(invstd)
+    sums_c, products_c = torch.empty_like(mean_c), torch.empty_like(mean_c)
+
+    grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+    grad_maps = None if maps is None else torch.empty_like(maps)
+    grad_weight_hh = torch.zeros_like(weight_hh)
+    grad_weight_ih = torch.zeros_like(weight_ih) if maps is None else None
+    dh, dc = grad_h.t().contiguous().clone(), grad_c.t().contiguous().clone()
+    gates, grad = x.new_empty(4 * size, batch), x.new_empty(4 * size, batch)
+    dz, room = x.new_empty(Z.shape[1:]), x.new_empty(Z.shape[1:])
+    s, h, e, c = (torch.empty_like(dh) for _ in range(4))
+    sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
+    later = 0
+    for t in range(time - 1, -1, -1):
+        n = plan.counts[t]
+        z, u, x_t = Z[t][..., :n], U[t][:, :n], x[t, :n]
+        i, f, g, o = _gates(z, factor[t], None if maps is None else maps[t], x_t.t(), bias, gates[:, :n]).chunk(4)
+        di, df, dg, do = grad[:, :n].chunk(4)
+        dh_t, dc_t, s_t, e_t, c_t, dz_t = dh[:, :n], dc[:, :n], s[:, :n], e[:, :n], c[:, :n], dz[..., :n]
+        torch.mul(u, factor_c[t], out=s_t).add_(bias_c).sigmoid_()
+        if later:
+            torch.addcmul(o, o, s_t, value=-2, out=h[:, :n])
+            grad_weight_hh.addmm_(dz[0, :, :later], h[:, :later].t())
+        dh_t.add_(grad_output[t, :n].t())
+        torch.addcmul(dh_t, dh_t, s_t, value=-2, out=do)
+        torch.mul(dh_t, o, out=e_t).mul_(-2)
+        sigmoid_backward(e_t, s_t, grad_input=e_t)
+        torch.sum(e_t, 1, keepdim=True, out=sums_c[t])
+        torch.sum(torch.mul(e_t, u, out=c_t), 1, keepdim=True, out=products_c[t])
+        dc_t.addcmul_(e_t, factor_c[t]).addcmul_(u, slope_c[t] * products_c[t]).add_(level_c[t] * sums_c[t])
+        before = torch.add(U[t - 1][:, :n], mean_c[t - 1], out=c_t) if t else c0[:n].t()
+        torch.mul(dc_t, before, out=df)
+        torch.addcmul(dc_t, dc_t, g, value=-2, out=di)
+        torch.mul(dc_t, i, out=dg).mul_(-2)
+        dc_t.mul_(f)
+        grad_t = sigmoid_backward(grad[:, :n], gates[:, :n], grad_input=grad[:, :n])
+        torch.sum(grad_t, 1, keepdim=True, out=sums[t])
+        torch.sum(torch.mul(grad_t, z, out=room[..., :n]), 2, keepdim=True, out=products[t])
+        torch.mul(grad_t, factor[t], out=dz_t).addcmul_(z, slope[t] * products[t]).add_(level[t] * sums[t])
+        torch.mm(weight_hh.t(), dz_t[0], out=dh_t)
+        if grad_maps is not None and maps is not None:
+            torch.mm(grad_t, x_t, out=grad_maps[t])
+            if grad_x is not None:
+                torch.mm(grad_t.t(), maps[t], out=grad_x[t, :n])
+        elif grad_weight_ih is not None:
+            grad_weight_ih.addmm_(dz_t[1], x_t)
+            if grad_x is not None:
+                torch.mm(dz_t[1].t(), weight_ih, out=grad_x[t, :n])
+        later = n
+    grad_weight_hh.addmm_(dz[0, :, :later], h0[:later])
+    grad_bias = sums.sum((0, 2)) if maps is None else None
+    grad_scales = (products * invstd).sum((0, 3))
+    return (
+        grad_x,
+        grad_maps,
+        grad_weight_hh,
+        grad_weight_ih,
+        grad_scales,
+        grad_bias,
+        (products_c * invstd_c).sum((0, 2)),
+        sums_c.sum((0, 2)),
+        dh.t(),
+        dc.t(),
+        None,
+    )
+
+
+def _gates(z: Tensor, factor: Tensor, map: Tensor | None, x: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+    """σ of the pre-activations, into `out`."""
+    torch.mul(z[0], factor[0], out=out)
+    if map is None:
+        out.addcmul_(z[1], factor[1]).add_(bias)
+    else:
+        out.addmm_(map, x)
+    return out.sigmoid_()
+
+
+def _recurrence(*arguments: Tensor | _Plan | None) -> tuple[Tensor, ...]:
+    results: tuple[Tensor, ...] = _Recurrence.apply(*arguments)  # type: ignore[no-untyped-call]
+    return results
+
+
+# What torch.compiler.disable does, without the second that its import takes: the loop is no graph for a compiler.
+_recurrence._torchdynamo_disable = True  # type: ignore[attr-defined]
+
+
+def _keep(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
+    if torch.amp.is_autocast_available(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()
+
+
+def _widen(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _orthogonal(like: Tensor) -> Tensor:
+    """A matrix of like's shape with orthonormal rows or columns; half precision has no QR decomposition."""
+    return nn.init.orthogonal_(_widen(torch.empty_like(like)))
+
+
+def _check_arguments(sizes: dict[str, int], weight_init: float, eps: float, momentum: float | None) -> None:
+    for name, count in sizes.items():
+        if not isinstance(count, Integral) or isinstance(count, bool):
+            raise TypeError(f"{name} must be an int, got {count!r}")
+        if count < 1:
+            raise ValueError(f"{name} must be at least 1, got {count}")
+    for name, value in (("weight_init", weight_init), ("eps", eps), ("momentum", momentum)):
+        if not (isinstance(value, Real) or (name == "momentum" and value is None)) or isinstance(value, bool):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(weight_init):
+        raise ValueError(f"weight_init must be finite, got {weight_init}")
+    if not (eps > 0 and math.isfinite(eps)):
+        raise ValueError(f"eps must be positive and finite, got {eps}")
+    if momentum is not None and not 0 <= momentum <= 1:
+        raise ValueError(f"momentum must lie in [0, 1] or be None, got {momentum}")
+
+
+def _check_tensor(name: str, tensor: Tensor, sizes: tuple[int | str, ...], like: Tensor) -> None:
+    """Refuse another rank, another size where `sizes` holds a number, and another dtype or device than like's."""
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    fits = tensor.dim() == len(sizes) and all(
+        want == have for want, have in zip(sizes, tensor.shape, strict=True) if not isinstance(want, str)
+    )
+    if not fits:
+        raise ValueError(f"{name} must have shape ({', '.join(map(str, sizes))}), got {tuple(tensor.shape)}")
+    if tensor.device != like.device:
+        raise ValueError(f"{name} is on {tensor.device}, the parameters are on {like.device}")
+    if tensor.dtype == like.dtype:
+        return
+    casts = torch.amp.is_autocast_available(like.device.type) and torch.is_autocast_enabled(like.device.type)
+    if not casts or not tensor.is_floating_point() or torch.float64 in (tensor.dtype, like.dtype):
+        raise TypeError(f"{name} is {tensor.dtype}, the parameters are {like.dtype}")
