@@ -1,0 +1,548 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Recurrent batch normalization: the experiments
+#
+# One question a section: what was run, a figure, the verdict in bold. [The lesson](recurrent_batch_norm.ipynb) has the method, [the theory](recurrent_batch_norm_theory.ipynb) proofs and cost.
+#
+# **How it was run.** Adam, batches of 64 (characters and recall: 32), gradients clipped at norm 1, a rate that falls linearly to zero. *Every* arm has a search of its own: rates 0.0001, 0.0003, … 0.3 by factors of about three, on until the best has a worse neighbour on either side, by error on held-out training data; two runs a rate, which no other table uses (MNIST and characters: one). Final runs: five a arm for the digits' main table and recall, else three. All arms start with orthogonal weights and forget bias 1; batch norm with $\gamma=0.1$, layer norm, as is usual, with $\gamma=1$. Test errors of batch norm use exact statistics of every step. The paper trained up to 200 epochs with 100 to 2,000 units; here it is @@EPOCHS@@.
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Setup: installs the package where it is missing
+import importlib.util
+import subprocess
+import sys
+
+source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
+if importlib.util.find_spec("workedpapers") is None:
+    if sys.version_info < (3, 11):
+        raise RuntimeError("workedpapers needs Python 3.11 or newer.")
+    if "/OWNER/" in source:
+        raise RuntimeError(
+            "This copy names no address to install workedpapers from: run `pip install .` "
+            "in the repository's folder, or `make address URL=…` if it is yours."
+        )
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is missing, so pip brings it, too. This takes minutes.")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", source]
+    run = subprocess.run(pip, capture_output=True, text=True)
+    if run.returncode:
+        print(run.stderr)
+        raise RuntimeError(
+            "pip could not install workedpapers: is there a network, and that release?"
+        )
+    importlib.invalidate_caches()
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Imports, colours and small helpers
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+from IPython.display import display
+
+from workedpapers.experiments import recurrent_batch_norm as experiment
+from workedpapers.lab import figures, scoreboard_table, setup, sweep
+
+device = setup(seed=0)
+BATCH, PLAIN, LAYER, DATA, MUTED, FAST = (
+    figures.COLORS[role]
+    for role in ("learned", "baseline", "peer", "data", "muted", "fast")
+)
+MODELS = {"lstm": ("LSTM", PLAIN), "layer": ("LN", LAYER), "batch": ("BN", BATCH)}
+
+
+def rows_of(table):
+    """The recorded rows of a table."""
+    return sweep(experiment.EXPERIMENTS[table], "book", device="cpu")
+
+
+def arm(rows, **fields):
+    """The rows in which the fields have these values."""
+    for name, value in fields.items():
+        rows = rows[rows[name] == value]
+    return rows
+
+
+def same(rows, config):
+    """The rows of an arm, at whatever rate its search chose."""
+    names = [name for name in vars(config) if name != "learning_rate"]
+    return arm(rows, **{name: getattr(config, name) for name in names})
+
+
+def compare(ax, groups, metric):
+    """Every run a dot: groups of (label, colour, rows)."""
+    for place, (_, color, rows) in enumerate(groups):
+        figures.dots(ax, place, rows[metric], color)
+    ax.set_xticks(range(len(groups)), [label for label, *_ in groups])
+
+
+def summary(rows, metrics):
+    """Mean and spread, with the rate, for a folded table."""
+    keys = ["model", "weight_init", "learning_rate"]
+    return rows.groupby(keys, sort=False)[metrics].agg(["mean", "std"]).round(2)
+
+
+# %% [markdown]
+# ## 1. How far does a gradient travel before training?
+#
+# The paper's first figure, for a network without gates, $h_t=\tanh(\operatorname{BN}(Wh_{t-1};\gamma))$ with 100 units in batches of 100, float64: a random gradient at the last state is followed a hundred steps back. Five networks each, with orthogonal weights and with $W=I$ (the paper's start on pictures), without input and with a white input of equal variance.
+
+# %%
+gains = rows_of("gains")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A1@@"}} tags=["hide-input"]
+# @title Figure: the gain of one step against γ
+z = np.linspace(-12, 12, 2401)
+density = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+
+
+def theory(gamma, noisy):
+    """√χ of (RBN.9), or with an equal input (RBN.12)."""
+    value = np.tanh(gamma * (math.sqrt(2) if noisy else 1) * z)
+    slope, variance = density @ (1 - value**2) ** 2, density @ value**2
+    return gamma * math.sqrt(slope / variance)
+
+
+fig, axes = figures.panels(2, sharey=True)
+grid = np.linspace(0.05, 1.05, 40)
+for ax, inputs, title in (
+    (axes[0], "none", "no input"),
+    (axes[1], "white", "white input"),
+):
+    for weights, color in (("orthogonal", BATCH), ("identity", FAST)):
+        rows = arm(gains, weights=weights, inputs=inputs)
+        ax.plot(rows.gamma, rows.gain, "o", ms=4, color=color, label=weights)
+    curve = [theory(g, inputs == "white") for g in grid]
+    ax.plot(grid, curve, color=BATCH, lw=1, label="√χ")
+    if inputs == "none":
+        ax.plot(
+            grid, 2 * grid / np.sinh(2 * grid), color=FAST, lw=1, label="two points"
+        )
+    ax.axhline(1, color=MUTED, lw=0.8)
+    ax.set(xlabel="γ", title=title)
+axes[0].set_ylabel("gain of one step")
+axes[0].legend(fontsize=8)
+fig.suptitle("@@F1@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: gain of one step, and the length after a hundred (log10)
+gains["hundred"] = gains.curve_norm.map(lambda curve: curve[-1])
+keys = ["weights", "inputs", "gamma"]
+display(
+    gains.groupby(keys)[["gain", "hundred", "kurtosis"]].agg(["mean", "std"]).round(3)
+)
+
+# %% [markdown]
+# @@V1@@
+
+# %% [markdown]
+# ## 2. Does it help where pictures are read pixel by pixel?
+#
+# Digits of 8×8 pixels, 64 steps (600 updates, 1,000 training pictures), and MNIST at 14×14, 196 steps (600 updates of 64 of 55,000 pictures); 64 units. Pixels in order, or in one fixed permutation. In order, the first pixels are the same in most pictures; as in the paper, batch norm's state starts there as noise of deviation 0.1 (section 10).
+
+# %%
+digits, mnist = rows_of("digits"), rows_of("mnist")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A2@@"}} tags=["hide-input"]
+# @title Figure: test error of three layers
+fig, axes = figures.panels(4, columns=2)
+PANELS = (
+    (digits, "rows", "digits, in order"),
+    (digits, "permuted", "digits, permuted"),
+    (mnist, "rows", "MNIST 14×14, in order"),
+    (mnist, "permuted", "MNIST 14×14, permuted"),
+)
+for ax, (rows, order, title) in zip(axes, PANELS, strict=True):
+    rows = arm(rows, order=order)
+    groups = [(*MODELS[model], arm(rows, model=model)) for model in MODELS]
+    compare(ax, groups, "test_error")
+    ax.set_title(title)
+    ax.set_ylim(bottom=0)
+for ax in axes[::2]:
+    ax.set_ylabel("test error, %")
+fig.suptitle("@@F2@@")
+plt.show()
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A2b@@"}} tags=["hide-input"]
+# @title Figure: validation error while training
+fig, axes = figures.panels(4, columns=2, sharey="row")
+for ax, (rows, order, title) in zip(axes, PANELS, strict=True):
+    for model, (name, color) in MODELS.items():
+        runs = arm(rows, order=order, model=model)
+        curves = zip(runs.curve_updates, runs.curve_error, strict=True)
+        figures.every_run(ax, curves, name, color)
+    ax.set_title(title)
+for ax in axes[::2]:
+    ax.set_ylabel("validation error, %")
+for ax in axes[2:]:
+    ax.set_xlabel("updates")
+axes[0].legend(fontsize=8.5)
+fig.suptitle("@@F2b@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: errors, and the searches
+METRICS = ["train_error", "validation_error", "test_error"]
+for rows in (digits, mnist):
+    for order in ("rows", "permuted"):
+        display(summary(arm(rows, order=order), METRICS))
+for table in ("search_digits", "search_mnist"):
+    found = rows_of(table)
+    keys = ["order", "model", "learning_rate"]
+    display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(1))
+
+# %% [markdown]
+# @@V2@@
+
+# %% [markdown]
+# ## 3. What does the released permutation do?
+#
+# The authors' code draws the "permutation" of the pixels *with replacement*: `randint(0, 784, 784)`. About 37% of the pixels are never read, others more than once ([errata, section 12 of the theory](recurrent_batch_norm_theory.ipynb)). Here 64 draws of 64, against a true permutation.
+
+# %%
+redrawn = rows_of("redrawn")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A3@@"}} tags=["hide-input"]
+# @title Figure: a true permutation against draws with replacement
+fig, axes = figures.panels(2, sharey=True)
+for ax, model in zip(axes, ("lstm", "batch"), strict=True):
+    name, color = MODELS[model]
+    groups = [
+        ("permuted", color, arm(digits, order="permuted", model=model)),
+        ("redrawn", color, arm(redrawn, model=model)),
+    ]
+    compare(ax, groups, "test_error")
+    ax.set_title(name)
+axes[0].set(ylabel="test error, %", ylim=(0, None))
+fig.suptitle("@@F3@@")
+plt.show()
+
+# %% [markdown]
+# @@V3@@
+
+# %% [markdown]
+# ## 4. How much does γ matter?
+#
+# Permuted digits with $\gamma$ started at 0.01 to 1, three runs each at the rate of its own search; beside them $W_h$ with the identity in the block of $g$, the paper's start.
+
+# %%
+gammas, identity = rows_of("gammas"), rows_of("identity")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A4@@"}} tags=["hide-input"]
+# @title Figure: test error against the starting value of γ
+fig, axes = figures.panels(2)
+groups = [(f"{g:g}", BATCH, same(gammas, c)) for g, c in experiment.BY_GAMMA.items()]
+compare(axes[0], groups, "test_error")
+axes[0].set(xlabel="γ", ylabel="test error, %", ylim=(0, None), title="orthogonal")
+groups = [(f"{g:g}", FAST, same(identity, c)) for g, c in experiment.IDENTITY.items()]
+compare(axes[1], groups, "test_error")
+axes[1].set(xlabel="γ", ylim=axes[0].get_ylim(), title="identity for g")
+fig.suptitle("@@F4@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: errors, and the searches
+for rows in (gammas, identity):
+    display(summary(rows, METRICS))
+for table in ("search_gammas", "search_identity"):
+    found = rows_of(table)
+    keys = ["weight_init", "learning_rate"]
+    display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(1))
+
+# %% [markdown]
+# @@V4@@
+
+# %% [markdown]
+# ## 5. Which of its ideas matters?
+#
+# A reviewer asks. One part is taken away at a time, on permuted digits: $\gamma=1$ instead of 0.1; one norm of the sum instead of two; no norm of the cell; only the input normalised (as in Deep Speech 2); statistics at test time averaged over all steps instead of each step's own. The last is the same trained network, tested otherwise.
+
+# %%
+parts, layers = rows_of("parts"), rows_of("layers")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A5@@"}} tags=["hide-input"]
+# @title Figure: the method without one of its parts
+permuted = arm(digits, order="permuted")
+whole, lstm = arm(permuted, model="batch"), arm(permuted, model="lstm")
+groups = [("BN-LSTM", BATCH, whole.test_error)]
+groups += [
+    (name, DATA, same(parts, c).test_error) for name, c in experiment.PARTS.items()
+]
+groups += [("γ = 1", DATA, arm(gammas, weight_init=1.0).test_error)]
+groups += [("statistics averaged", DATA, whole.averaged_error)]
+groups += [("LSTM", PLAIN, lstm.test_error)]
+fig, ax = plt.subplots(figsize=(4.5, 3.2))
+for place, (_, color, values) in enumerate(reversed(groups)):
+    spread = place + np.linspace(-0.2, 0.2, len(values))
+    ax.plot(values, spread, "o", ms=5, color=color)
+ax.set_yticks(range(len(groups)), [name for name, *_ in reversed(groups)])
+ax.set(xlabel="test error, %", xlim=(0, None))
+ax.set_title("@@F5@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: errors; layer norm in other forms; the searches
+keys = ["model", "normalize_cell", "weight_init", "learning_rate"]
+for rows in (parts, layers):
+    display(rows.groupby(keys, sort=False)[METRICS].agg(["mean", "std"]).round(2))
+for table in ("search_parts", "search_layers"):
+    found = rows_of(table)
+    display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(1))
+for rows in (digits, gammas):
+    kinds = ["test_error", "running_error", "averaged_error", "batch_error"]
+    found = arm(rows, model="batch")
+    display(found.groupby(["order", "weight_init"])[kinds].mean().round(1))
+
+# %% [markdown]
+# @@V5@@
+
+# %% [markdown]
+# ## 6. Does it help with characters?
+#
+# A million characters of Shakespeare, 128 units, training sequences of 100 characters, 1,000 updates of 32. Every step has a loss of its own. Three runs an arm; the search has one run a rate.
+
+# %%
+texts = rows_of("texts")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A6@@"}} tags=["hide-input"]
+# @title Figure: bits per character
+ARMS = {
+    name: (experiment.TEXT[name], color)
+    for name, color in (
+        ("lstm", PLAIN),
+        ("layer", LAYER),
+        ("batch", BATCH),
+        ("γ = 1", DATA),
+    )
+}
+LABELS = {"lstm": "LSTM", "layer": "LN", "batch": "BN", "γ = 1": "BN,\nγ = 1"}
+fig, axes = figures.panels(2)
+groups = [(LABELS[n], color, same(texts, c)) for n, (c, color) in ARMS.items()]
+compare(axes[0], groups, "test_bits")
+axes[0].set(ylabel="test bits per character")
+for name, (config, color) in ARMS.items():
+    rows = same(texts, config)
+    curves = zip(rows.curve_updates, rows.curve_validation, strict=True)
+    figures.every_run(axes[1], curves, LABELS[name].replace("\n", " "), color)
+axes[1].set(xlabel="updates", ylabel="validation bits", ylim=(2.2, 4))
+axes[1].legend(fontsize=8)
+fig.suptitle("@@F6@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: bits, and the search
+display(summary(texts, ["train_bits", "validation_bits", "test_bits"]))
+found = rows_of("search_text")
+keys = ["model", "weight_init", "learning_rate"]
+display(found.groupby(keys).validation_bits.agg(["mean", "count"]).round(3))
+
+# %% [markdown]
+# @@V6@@
+
+# %% [markdown]
+# ## 7. What if test sequences are longer?
+#
+# The same networks read sequences of 100, 200 and 400 characters, from a state of zeros. Past step 100 there are no statistics: take those of step 100 (the paper's way, and the library's); or the average over all steps, at every step; or those of the test batch, 50 sequences.
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A7@@"}} tags=["hide-input"]
+# @title Figure: bits on longer sequences, by the statistics used
+LENGTHS = (100, 200, 400)
+bn = same(texts, experiment.TEXT["batch"])
+fig, axes = figures.panels(2)
+for (prefix, label), color in zip(
+    {
+        "bits": "each step's, then the last",
+        "averaged": "averaged",
+        "batch": "batch",
+    }.items(),
+    (BATCH, DATA, FAST),
+    strict=True,
+):
+    runs = [[row[f"{prefix}_{n}"] for n in LENGTHS] for _, row in bn.iterrows()]
+    figures.every_run(axes[0], [(LENGTHS, run) for run in runs], label, color)
+axes[0].set(xlabel="length at test time", ylabel="bits per character", xticks=LENGTHS)
+axes[0].legend(fontsize=8)
+for name, (config, color) in list(ARMS.items())[:3]:
+    runs = [(5 + 10 * np.arange(40), curve) for curve in same(texts, config).curve_bits]
+    figures.every_run(axes[1], runs, LABELS[name], color)
+axes[1].axvline(100, color=MUTED, lw=0.8, ls=":")
+axes[1].set(xlabel="step in the sequence", ylabel="bits, means of ten steps")
+axes[1].legend(fontsize=8)
+fig.suptitle("@@F7@@")
+plt.show()
+
+# %% [markdown]
+# @@V7@@
+
+# %% [markdown]
+# ## 8. How soon do the statistics come to rest?
+#
+# Stored means and deviations of step $t$ against those of the last step: the root mean square over all units and all three norms, in deviations of the last step. Left, characters; right, how the test error depends on the statistics for pixels (the networks of section 2).
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A8@@"}} tags=["hide-input"]
+# @title Figure: statistics over time
+fig, axes = figures.panels(2)
+for column, label, color in (
+    ("curve_mean", "means", BATCH),
+    ("curve_spread", "log deviations", DATA),
+):
+    runs = [(range(1, 100), curve[:-1]) for curve in bn[column]]
+    figures.every_run(axes[0], runs, label, color)
+axes[0].set(xscale="log", yscale="log", xlabel="step", ylabel="distance from the last")
+axes[0].legend(fontsize=8.5)
+axes[0].set_title("characters")
+KINDS = {
+    "test_error": "each step's",
+    "averaged_error": "averaged",
+    "batch_error": "batch",
+}
+for place, column in enumerate(KINDS):
+    for shift, order, color in ((-0.18, "rows", BATCH), (0.18, "permuted", DATA)):
+        values = arm(digits, model="batch", order=order)[column]
+        axes[1].plot([place + shift] * len(values), values, "o", ms=4, color=color)
+axes[1].set_xticks(range(3), KINDS.values(), fontsize=9)
+axes[1].set(ylabel="test error, %", ylim=(0, None))
+axes[1].set_title("digits")
+for name, color in (("in order", BATCH), ("permuted", DATA)):
+    axes[1].plot([], [], "o", color=color, label=name)
+axes[1].legend(fontsize=8.5)
+fig.suptitle("@@F8@@")
+plt.show()
+
+# %% [markdown]
+# @@V8@@
+
+# %% [markdown]
+# ## 9. What does padding do to the statistics?
+#
+# The paper's fourth task, questions about news with padded articles, cannot be had at this size. A small cloze task of our own stands in for its lesson and is *not* a reproduction: 5 to 40 random letters, a marker somewhere among them; after the last step the letter behind the marker is to be said. Batches of 32 are padded to the longest. *Masked*: padded steps count in no statistic, and a step with fewer than two running sequences uses the stored ones. *Padded*: they count; the answer is read after the sequence's own last step. *Read at the end*: they count, and the state goes through them. 600 updates, five runs.
+
+# %%
+recall = rows_of("recall")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A9@@"}} tags=["hide-input"]
+# @title Figure: error by the treatment of the padding
+WAYS = {
+    "lstm": "LSTM",
+    "masked": "masked",
+    "padded": "padded",
+    "read at the end": "end",
+}
+fig, axes = figures.panels(2)
+for ax, metric, title in (
+    (axes[0], "test_error", "5 to 40 letters, as trained"),
+    (axes[1], "long_error", "41 to 80 letters"),
+):
+    groups = [
+        (
+            label,
+            PLAIN if name == "lstm" else BATCH,
+            same(recall, experiment.RECALL[name]),
+        )
+        for name, label in WAYS.items()
+    ]
+    compare(ax, groups, metric)
+    ax.set(title=title, ylim=(0, None))
+axes[0].set_ylabel("error, %")
+fig.suptitle("@@F9@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: errors by length, and the search
+keys = ["model", "padding", "learning_rate"]
+PARTS = ["test_error", "short_error", "middle_error", "end_error", "long_error"]
+display(recall.groupby(keys, sort=False)[PARTS].agg(["mean", "std"]).round(2))
+found = rows_of("search_recall")
+display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(2))
+
+# %% [markdown]
+# @@V9@@
+
+# %% [markdown]
+# ## 10. What if all examples agree for some steps?
+#
+# Then the variance is zero. Forward nothing happens; backward every such step multiplies the gradient by a large number ([section 4 of the theory](recurrent_batch_norm_theory.ipynb)). Left: before training, one backward pass for digits behind a number of blank pixels, five networks. Right: training in order behind eight blank pixels, each cure with a search of its own, three runs.
+
+# %%
+dead, blanks = rows_of("dead"), rows_of("blanks")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A10@@"}} tags=["hide-input"]
+# @title Figure: blank steps and their cures
+CURES = {
+    "no cure": ({"noise": 0.0, "eps": 1e-5, "normalize_cell": True}, FAST),
+    "cell bare": ({"noise": 0.0, "eps": 1e-5, "normalize_cell": False}, DATA),
+    "ε = 0.1": ({"eps": 0.1}, LAYER),
+    "noise 0.1": ({"noise": 0.1}, BATCH),
+}
+fig, axes = figures.panels(2)
+for name, (fields, color) in CURES.items():
+    rows = arm(dead, **fields)
+    axes[0].plot(rows.blanks, rows["first"], "o", ms=3.5, color=color, label=name)
+steps = np.arange(17)
+axes[0].plot(steps, 1.6 + steps * math.log10(250.73), color=FAST, lw=0.8)
+axes[0].plot(steps, 1.13 + steps * math.log10(8.64), color=DATA, lw=0.8)
+axes[0].set(xlabel="blank steps", ylabel="log₁₀ gradient at the start")
+axes[0].legend(fontsize=8)
+NAMES = {"none": "no cure", "noise 0.1": "noise 0.1", "ε = 0.1": "ε = 0.1"}
+groups = [
+    (label, CURES[label][1], same(blanks, experiment.BLANK[name]))
+    for name, label in NAMES.items()
+]
+compare(axes[1], groups, "test_error")
+axes[1].set(ylabel="test error, %", ylim=(0, None))
+fig.suptitle("@@F10@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: gradients, errors, the search
+keys = ["noise", "eps", "normalize_cell", "blanks"]
+display(dead.groupby(keys)[["gradient", "first"]].mean().round(2))
+keys = ["noise", "eps", "learning_rate"]
+kinds = ["train_error", "test_error", "skipped"]
+display(blanks.groupby(keys)[kinds].agg(["mean", "std"]).round(1))
+display(rows_of("search_blanks").groupby(keys).validation_error.mean().round(1))
+
+# %% [markdown]
+# @@V10@@
+
+# %% [markdown]
+# ## 11. The scoreboard
+#
+# @@V11@@
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A11@@"}} tags=["hide-input"]
+# @title Figure: the claims, every run a dot
+claims = experiment.scoreboard()
+verdicts = {
+    "holds": "baseline",
+    "holds in part": "data",
+    "fails": "wrong",
+    "not reached": "muted",
+}
+fig, ax = plt.subplots(figsize=(5, 0.28 * len(claims) + 0.8))
+for place, claim in enumerate(reversed(claims)):
+    color = figures.COLORS[verdicts[claim.verdict]]
+    ax.plot(claim.runs, len(claim.runs) * [place], "o", ms=4, color=color)
+ax.axvline(0, color=MUTED, lw=0.8)
+names = [claim.claim.split(":")[0] for claim in reversed(claims)]
+ax.set_yticks(range(len(claims)), names, fontsize=9)
+ax.set(xscale="symlog", xlabel="below zero: the claim")
+ax.set_title("@@F11@@")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: the scoreboard
+display(scoreboard_table(claims))

@@ -1,0 +1,165 @@
+"""How gradients travel through time before any training: the paper's first figure, and steps without variance."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from workedpapers.lab import Experiment
+from workedpapers.recurrent_batch_norm import BatchNormLSTM
+from workedpapers.tasks.splits import Split
+
+WEIGHTS = ("orthogonal", "identity")
+INPUTS = ("none", "white")
+GAMMAS = (0.1, 0.3, 0.5, 0.7, 1.0)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A network h_t = tanh(BN(W h_{t−1}; γ) + BN(x_t; γ)) and the gradient of a random linear loss of its last state.
+
+    Args:
+        gamma: γ of both norms.
+        weights: W, "orthogonal" or "identity".
+        inputs: "none", or "white": standard normal, of its own for each unit and step.
+        units, batch_size, steps: of the run.
+        back: steps over which the gradient is followed.
+    """
+
+    gamma: float = 0.1
+    weights: str = "orthogonal"
+    inputs: str = "none"
+    units: int = 100
+    batch_size: int = 100
+    steps: int = 200
+    back: int = 100
+
+
+def standardize(x: Tensor) -> Tensor:
+    """Every column over the batch, float64 and without ε."""
+    return (x - x.mean(0)) / x.var(0, correction=0).sqrt()
+
+
+def norms(config: Gain, seed: int, device: torch.device) -> dict[str, object]:
+    """Follow one gradient, in float64.
+
+    Returns: `curve_norm`: log10 of |∂L/∂h_{T−k}| over |∂L/∂h_T| for k = 0, 1, … `back`; `gain`: of one step, the
+        geometric mean over them; `kurtosis`: of a unit's last values over the batch, mean over units (3: normal, 1: two
+        points).
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    size = config.batch_size, config.units
+    weight = torch.eye(config.units, dtype=torch.float64)
+    if config.weights == "orthogonal":
+        weight = torch.linalg.qr(normal(config.units, config.units))[0]
+    h = normal(*size).mul_(config.gamma).tanh_()
+    kept: list[Tensor] = []
+    for t in range(config.steps):
+        if t >= config.steps - config.back:
+            h = h.detach().requires_grad_() if not kept else h
+            h.retain_grad()
+            kept.append(h)
+        z = config.gamma * standardize(h @ weight.T)
+        if config.inputs == "white":
+            z = z + config.gamma * standardize(normal(*size))
+        h = torch.tanh(z)
+    slope = normal(*size)
+    (h * slope).sum().backward()
+    found = [float(slope.norm()), *(float(state.grad.norm()) for state in reversed(kept) if state.grad is not None)]
+    logs = torch.tensor(found, dtype=torch.float64).log10()
+    logs = (logs - logs[0]).clamp_min(-300)
+    last = standardize(h.detach())
+    return {
+        "curve_norm": [round(float(value), 5) for value in logs],
+        "gain": float(10 ** (logs[-1] / config.back)),
+        "kurtosis": float(last.pow(4).mean()),
+    }
+
+
+@dataclass(frozen=True)
+class Dead:
+    """Gradients of a batch-normalised LSTM before training, on digits behind some steps at which all examples agree.
+
+    Args:
+        blanks: such steps.
+        noise: standard deviation of the starting state.
+        eps: under every root.
+        normalize_cell: whether the cell is normalised.
+        weight_init: of every γ.
+        double: float64 instead of float32.
+        units, batch_size: of the run.
+    """
+
+    blanks: int = 0
+    noise: float = 0.0
+    eps: float = 1e-5
+    normalize_cell: bool = True
+    weight_init: float = 0.1
+    double: bool = False
+    units: int = 64
+    batch_size: int = 64
+
+
+def dead(config: Dead, seed: int, device: torch.device) -> dict[str, object]:
+    """One backward pass.
+
+    Returns: `gradient`: log10 of its norm over all parameters; `first`: log10 of that for the starting state; None for
+        what is not finite.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        images, labels = next(Split.load("digits", "train", torch.device("cpu")).batches(config.batch_size, torch.Generator().manual_seed(seed)))
+        pixels = F.pad(images.flatten(1)[:, 1:], (config.blanks, 0)).t().unsqueeze(-1)
+        layer = BatchNormLSTM(
+            1,
+            config.units,
+            max_length=len(pixels),
+            eps=config.eps,
+            weight_init=config.weight_init,
+            normalize_cell=config.normalize_cell,
+        )
+        model = nn.ModuleList([layer, nn.Linear(config.units, 10)])
+        state = config.noise * torch.randn(2, config.batch_size, config.units)
+        if config.double:
+            model, state, pixels = model.double(), state.double(), pixels.double()
+        state.requires_grad_()
+        outputs, _ = layer(pixels, tuple(state.unbind()))
+        F.cross_entropy(model[1](outputs[-1]), labels).backward()
+        everything = torch.cat([value.grad.flatten() for value in model.parameters() if value.grad is not None])
+        assert state.grad is not None
+        return {"gradient": _log(everything), "first": _log(state.grad)}
+
+
+def _log(gradient: Tensor) -> float | None:
+    norm = gradient.double().norm()
+    return float(norm.log10()) if norm.isfinite() and norm > 0 else None
+
+
+GAINS = Experiment(
+    "recurrent_batch_norm_gains",
+    Gain,
+    norms,
+    {
+        "check": [Gain(weights=weights, inputs=inputs, units=10, batch_size=12, steps=8, back=5) for weights, inputs in product(WEIGHTS, INPUTS)],
+        "book": [Gain(*settings) for settings in product(GAMMAS, WEIGHTS, INPUTS)],
+    },
+    {"check": range(1), "book": range(5)},
+)
+BLANKS = (0, 1, 2, 4, 8, 12, 16)
+CURES = ({}, {"noise": 0.1}, {"noise": 1.0}, {"eps": 0.1}, {"normalize_cell": False})
+DEAD = Experiment(
+    "recurrent_batch_norm_dead",
+    Dead,
+    dead,
+    {
+        "check": [Dead(2, units=8, batch_size=8), Dead(2, noise=0.1, units=8, batch_size=8, double=True)],
+        "book": [Dead(blanks, **cure) for blanks, cure in product(BLANKS, CURES)],
+    },
+    {"check": range(1), "book": range(5)},
+)

@@ -1,0 +1,24 @@
+"""Which part of the method matters? One of them taken away at a time, on permuted digits."""
+
+from dataclasses import replace
+
+from .orders import PERMUTED
+from .pixels import trainings
+from .search import searched, tuned
+
+_whole = PERMUTED["batch"]
+PARTS = {
+    "one norm of the sum": replace(_whole, model="joint"),
+    "cell not normalised": replace(_whole, normalize_cell=False),
+    "input only": replace(_whole, model="input"),
+}
+TUNED_PARTS = dict.fromkeys(PARTS.values(), 0.01)
+SEARCH_PARTS, PART_RUNS = searched(trainings, TUNED_PARTS), tuned(trainings, TUNED_PARTS, range(3))
+
+#: Layer norm otherwise: of either term by itself, as published; and from small scales.
+LAYERS = {
+    "either term": replace(PERMUTED["layer"], model="layer_each"),
+    "γ = 0.1": replace(PERMUTED["layer"], weight_init=0.1),
+}
+TUNED_LAYERS = dict.fromkeys(LAYERS.values(), 0.01)
+SEARCH_LAYERS, LAYER_RUNS = searched(trainings, TUNED_LAYERS), tuned(trainings, TUNED_LAYERS, range(3))
