@@ -842,6 +842,7 @@ for inputs, H, T in ((1, 100, 784), (3, 10, 7)):
     stored = sum(b.numel() for name, b in buffers.items() if name.startswith("running"))
     learned = sum(parameter.numel() for parameter in layer.parameters())
     check("RBN.28", 18 * T * H, stored, f"d_x = {inputs}, H = {H}, T = {T}")
+    check("RBN.28", 2 * T * (4 * H + 4 * H + H), stored, "mean and variance of three")
     print(
         f"statistics {stored:,}, parameters {learned:,}: {stored / learned:.1f} times"
     )
@@ -1138,10 +1139,15 @@ for T, B, inputs, units in ((3, 8, 2, 5), (2, 6, 7, 4)):
     h, c = torch.randn(2, B, units, requires_grad=True)
     with FlopCounterMode(display=False) as counter:
         steps = run_forwards(torch.randn(T, B, inputs), h, c, p, 1e-5)
+        forward = counter.get_total_flops()
         torch.autograd.grad(sum(s.h.sum() for s in steps), (h, *vars(p).values()))
     formula = 24 * B * units**2 + 16 * B * units * inputs
     case = f"T, B, d, H = {T}, {B}, {inputs}, {units}"
     check("RBN.35", T * formula, counter.get_total_flops(), case)
+    there = 8 * B * units**2 + 8 * B * units * inputs
+    back = 16 * B * units**2 + 8 * B * units * inputs
+    both = [forward, counter.get_total_flops() - forward]
+    check("RBN.35", [T * there, T * back], both, "forward and backward")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Figure: time and memory
