@@ -270,7 +270,7 @@ right.plot(gammas, slope, color=YELLOW, label="E tanh′")
 right.plot(gammas, inverse, "--", color=PINK, label="γ/σ")
 right.plot(gammas, square.sqrt() * inverse, color=GREY, label="gain √χ")
 right.axhline(1, color="black", ls=":", lw=1)
-right.set(xlabel="γ, no input", title="One half falls, one rises")
+right.set(xlabel="γ, no input", title="The slope falls, γ/σ rises more")
 right.legend(fontsize=8)
 plt.show()
 mean_slopes = [
@@ -525,7 +525,7 @@ for name, power in (("two norms", 2), ("no norm on the cell", 1)):
     print(f"{name}: {factor:.2f} a dead step")
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, logarithm of the growth of a gradient against the dead steps that it passes: with epsilon 0.00001 it climbs to 72 after 30 steps and crosses the dotted end of float32 at 16; with epsilon 0.001 it reaches 15; with epsilon or a floor of 0.01, or with noise 0.1, it stays level. Right, the growth over 30 steps against the noise at the start on log axes: dots follow a dotted line 0.01 over noise from a million at 1e-8 to 10 at 0.001 and level off near one from 0.01 on."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, logarithm of the growth of a gradient against the dead steps that it passes: with epsilon 0.00001 it climbs to 72 after 30 steps and crosses the dotted end of float32 at 16; with epsilon 0.001 it reaches 15; with epsilon or a floor of 0.01, or with noise 0.1, it stays level. Right, the growth over 30 steps against the noise at the start on log axes: dots follow a dotted line 0.01 over noise from a million at 1e-8 to 15 at 0.001 and lie between 5 and 0.3 from 0.01 on."}} tags=["hide-input"]
 # @title Figure: what dead steps do, and three cures
 def growth(noise, eps=1e-5, steps=31, units=20, examples=50):
     """Lengths of ∂L/∂c, from the last step back; start states are noise."""
