@@ -211,7 +211,7 @@ class BatchNormLSTM(nn.Module):
         mean_ih = mean_x.detach().squeeze(1) @ weight_ih.detach().T
 
         maps, var_ih = None, None
-        if self.input_size <= batch // 4:  # eq. (RBN.21): mean and covariance of x give those of W x
+        if self.input_size <= batch // 8:  # eq. (RBN.21): mean and covariance of x give those of W x
             covariance = (x * share).transpose(1, 2) @ x
             var_ih = ((weight_ih @ covariance) * weight_ih).sum(2)
             shift = bias
@@ -220,15 +220,22 @@ class BatchNormLSTM(nn.Module):
             factor = scale_ih * torch.rsqrt(var_ih + self.eps)
             if stored is not None:
                 shift = bias - factor * torch.where(chosen, stored[0][0], 0)
-            maps = torch.cat((factor.unsqueeze(2) * weight_ih, shift.expand(time, -1).unsqueeze(2)), 2)
+            maps = torch.cat((factor.unsqueeze(1) * weight_ih.T, shift.expand(time, -1).unsqueeze(1)), 1)
             x = F.pad(x, (0, 1), value=1.0)
         plan = _Plan(counts, fixed, self.normalize_cell, self.eps, _keep(x, maps, h, c, *self.parameters()), stored)
         scales = scale_hh.unsqueeze(0) if maps is not None else torch.stack((scale_hh, scale_ih))
+        x, h, c = x.transpose(1, 2).contiguous(), h.T.contiguous(), c.T.contiguous()
         output, h, c, mean_h, var_z, mean_c, var_c = _recurrence(
             x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, h, c, plan
         )
         means = [mean_ih, mean_h @ weight_hh.detach().T, mean_c]
-        return output, h, c, means, [var_z[:, 1] if var_ih is None else var_ih.detach(), var_z[:, 0], var_c]
+        return (
+            output,
+            h.T.contiguous(),
+            c.T.contiguous(),
+            means,
+            [var_z[:, 1] if var_ih is None else var_ih.detach(), var_z[:, 0], var_c],
+        )
 
     def _stored(self, time: int, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Means and variances of steps 1 to time, in the order of TERMS, each (time, features)."""
@@ -338,13 +345,13 @@ class _Totals:
 
     def __init__(self, layer: BatchNormLSTM) -> None:
         self.layer = layer
-        self.calls = torch.zeros(len(layer.num_batches_tracked), 1, dtype=torch.float64)
+        self.calls = torch.zeros(len(layer.num_batches_tracked), 1, dtype=torch.float64, device="cpu")
         self.count = torch.zeros_like(self.calls)  # Σ m
-        self.sums = [[torch.zeros(buffer.shape, dtype=torch.float64) for buffer in kind] for kind in layer._running()]
+        self.sums = [[self.calls.new_zeros(buffer.shape) for buffer in kind] for kind in layer._running()]
 
     def add(self, counts: Sequence[int], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
         """In the place of `BatchNormLSTM._track`."""
-        m = torch.tensor(counts[: self.layer.max_length], dtype=torch.float64).unsqueeze(1)
+        m = torch.tensor(counts[: self.layer.max_length], dtype=torch.float64, device="cpu").unsqueeze(1)
         rows = slice(len(m)) if self.layer.statistics == "per_step" else slice(1)
 
         def put(total: Tensor, new: Tensor) -> None:
@@ -387,184 +394,189 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,  # (time, batch, I) without its mean; with maps, a last feature is 1
-        maps: Tensor | None,  # (time, 4H, I + 1): input term and bias of every step; None for weight_ih x in the loop
+        x: Tensor,  # (time, I, batch) without its mean; with maps, a last feature is 1
+        maps: Tensor | None,  # (time, I + 1, 4H): input term and bias of every step; None for weight_ih x in the loop
         weight_hh: Tensor,
         weight_ih: Tensor,
         scales: Tensor,  # (K, 4H): of weight_hh h and, without maps, of weight_ih x
         bias: Tensor,
         scale_c: Tensor,
         bias_c: Tensor,
-        h0: Tensor,
+        h0: Tensor,  # (H, batch)
         c0: Tensor,
         plan: _Plan,
     ) -> tuple[Tensor, ...]:
-        (time, batch, _), size, terms = x.shape, weight_hh.shape[1], len(scales)
-
-        def room(*sizes: int) -> Tensor:
-            return x.new_empty(time if plan.keep else 1, *sizes).expand(time, *sizes)
-
-        Z, U = room(terms, 4 * size, batch), room(size, batch)
-        norms, invstd = x.new_zeros(time, terms, 4 * size, 1), x.new_empty(time, terms, 4 * size, 1)
+        (time, _, batch), (rows, size), terms = x.shape, weight_hh.shape, len(scales)
+        kept = time if plan.keep else 1
+        z_all, u_all = x.new_empty(kept, terms, rows, batch), x.new_empty(kept, size, batch)
+        norms, invstd = x.new_zeros(time, terms, rows, 1), x.new_empty(time, terms, rows, 1)
         norms_c, invstd_c = x.new_zeros(time, size, 1), x.new_empty(time, size, 1)
-        mean_h, mean_c = x.new_zeros(time, size, 1), x.new_zeros(time, size, 1)
-        center = None
+        sums_h, mean_c, center = x.new_zeros(time, size, 1), x.new_zeros(time, size, 1), x.new_empty(0)
+        fixed_c = plan.fixed if plan.normalize_cell else [True] * time
         if plan.stored is not None:
-            chosen = torch.tensor(plan.fixed, device=x.device)
-            (mean_ih, mean_hh, stored_c), variances = plan.stored
-            center = torch.stack((mean_hh, mean_ih)[:terms], 1).unsqueeze(3)
-            invstd.copy_(torch.stack((variances[1], variances[0])[:terms], 1).add_(plan.eps).rsqrt_().unsqueeze(3))
-            if plan.normalize_cell:
-                mean_c.copy_((stored_c * chosen.unsqueeze(1)).unsqueeze(2))
-                invstd_c.copy_((variances[2] + plan.eps).rsqrt_().unsqueeze(2))
-        if not plan.normalize_cell:
+            center, var_z = (torch.stack(part[1::-1][:terms], 1).unsqueeze(3) for part in plan.stored)
+            invstd.copy_(torch.rsqrt(var_z + plan.eps))
+            mean_c.copy_(plan.stored[0][2].unsqueeze(2))
+            invstd_c.copy_(torch.rsqrt(plan.stored[1][2] + plan.eps).unsqueeze(2))
+        elif not plan.normalize_cell:
             invstd_c.fill_(1)
-        fixed_c = [fixed or not plan.normalize_cell for fixed in plan.fixed]
         eps = x.new_full((1,), plan.eps)
-        scales, bias, scale_c, bias_c = (part.unsqueeze(-1) for part in (scales, bias, scale_c, bias_c))
-        h, c = h0.t().contiguous().clone(), c0.t().contiguous().clone()
-        gates, centered, s = x.new_empty(4 * size, batch), torch.empty_like(h), torch.empty_like(h)
+        scales, scale_c = scales.unsqueeze(2), scale_c.unsqueeze(1)
+        bias, bias_c = (part.unsqueeze(1).repeat(1, batch) for part in (bias, bias_c))  # a pass over memory less
+        h, c = h0.clone(), c0.clone()
+        gates, centered, s = x.new_empty(rows, batch), torch.empty_like(h), torch.empty_like(h)
         factor, factor_c = torch.empty_like(scales), torch.empty_like(scale_c)
-        output = x.new_zeros(time, batch, size) if plan.counts[-1] < batch else x.new_empty(time, batch, size)
-        for t, n in enumerate(plan.counts):
-            z, u, x_t = Z[t][..., :n], U[t][:, :n], x[t, :n].t()
-            h_t, c_t, s_t = h[:, :n], c[:, :n], s[:, :n]
-            if plan.fixed[t]:
-                torch.mm(weight_hh, h_t, out=z[0])
-            else:
-                torch.sum(h_t, 1, keepdim=True, out=mean_h[t]).mul_(1 / n)
-                torch.mm(weight_hh, torch.sub(h_t, mean_h[t], out=centered[:, :n]), out=z[0])
+        output = x.new_zeros(time, batch, size)
+        steps = _steps(time, x, maps, z_all, u_all, norms, invstd, norms_c, invstd_c, sums_h, mean_c, output)
+        width = -1
+        for t, (x_t, map_t, z, u, norm, iv, norm_c, iv_c, sum_h, m_c, out) in enumerate(steps):
+            n = plan.counts[t]
+            if n != width:
+                width, views = n, _columns(n, h, c, s, gates, centered, bias, bias_c)
+                h_t, c_t, s_t, gates_t, centered_t, bias_t, bias_c_t = views
+                (i, f, g, o), transposed = gates_t.chunk(4), h_t.t()
+            if n < batch:
+                x_t, z, u, out = *_columns(n, x_t, z, u), out[:n]
+            operand = h_t
+            if not plan.fixed[t]:
+                torch.sum(h_t, 1, keepdim=True, out=sum_h)
+                operand = torch.sub(h_t, sum_h, alpha=1 / n, out=centered_t)
+            torch.mm(weight_hh, operand, out=z[0])
             if maps is None:
                 torch.mm(weight_ih, x_t, out=z[1])
-            if plan.fixed[t] and center is not None:
+            if plan.fixed[t]:
                 z.sub_(center[t])
             else:
-                torch.linalg.vector_norm(z, dim=2, keepdim=True, out=norms[t])
-                torch.addcmul(eps, norms[t], norms[t], value=1 / n, out=invstd[t]).rsqrt_()
-            torch.mul(scales, invstd[t], out=factor)
-            i, f, g, o = _gates(z, factor, None if maps is None else maps[t], x_t, bias, gates[:, :n]).chunk(4)
+                torch.linalg.vector_norm(z, dim=2, keepdim=True, out=norm)
+                torch.addcmul(eps, norm, norm, value=1 / n, out=iv).rsqrt_()
+            _gates(z, torch.mul(scales, iv, out=factor), map_t, x_t, bias_t, gates_t)
             torch.addcmul(i, f, c_t, out=c_t).addcmul_(i, g, value=-2)
-            if not fixed_c[t]:
-                torch.sum(c_t, 1, keepdim=True, out=mean_c[t]).mul_(1 / n)
-            torch.sub(c_t, mean_c[t], out=u)
-            if not fixed_c[t]:
-                torch.linalg.vector_norm(u, dim=1, keepdim=True, out=norms_c[t])
-                torch.addcmul(eps, norms_c[t], norms_c[t], value=1 / n, out=invstd_c[t]).rsqrt_()
-            torch.mul(scale_c, invstd_c[t], out=factor_c)
-            torch.mul(u, factor_c, out=s_t).add_(bias_c).sigmoid_()
+            if fixed_c[t]:
+                torch.sub(c_t, m_c, out=u)
+            else:
+                torch.sum(c_t, 1, keepdim=True, out=m_c).mul_(1 / n)
+                torch.linalg.vector_norm(torch.sub(c_t, m_c, out=u), dim=1, keepdim=True, out=norm_c)
+                torch.addcmul(eps, norm_c, norm_c, value=1 / n, out=iv_c).rsqrt_()
+            torch.addcmul(bias_c_t, u, torch.mul(scale_c, iv_c, out=factor_c), out=s_t).sigmoid_()
             torch.addcmul(o, o, s_t, value=-2, out=h_t)
-            output[t, :n].copy_(h_t.t())
+            out.copy_(transposed)
         m = torch.tensor(plan.counts, device=x.device).view(-1, 1, 1).clamp(min=1)
         var_z, var_c = norms.squeeze(3).square() / m, norms_c.squeeze(2).square() / m.squeeze(2)
-        statistics = mean_h.squeeze(2), var_z, mean_c.squeeze(2), var_c
+        statistics = sums_h.squeeze(2) / m.squeeze(2), var_z, mean_c.squeeze(2), var_c
         if plan.keep:
             ctx.plan = plan
-            ctx.save_for_backward(
-                x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, h0, c0, Z, U, invstd, invstd_c, mean_c
-            )
+            ctx.set_materialize_grads(False)
+            saved = scales, bias, scale_c, bias_c, h0, c0, z_all, u_all, invstd, invstd_c, mean_c
+            ctx.save_for_backward(x, maps, weight_hh, weight_ih, *saved)
         ctx.mark_non_differentiable(*statistics)
-        return output, h.t().contiguous(), c.t().contiguous(), *statistics
+        return output, h, c, *statistics
 
     @staticmethod
     @once_differentiable
-    def backward(
-        ctx: Any, grad_output: Tensor, grad_h: Tensor, grad_c: Tensor, *_: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        with _no_autocast(grad_output.device):
-            return _backward(ctx, grad_output, grad_h, grad_c)
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        with _no_autocast(ctx.saved_tensors[0].device):
+            return _backward(ctx, *grads[:3])
 
 
-def _backward(ctx: Any, grad_output: Tensor, grad_h: Tensor, grad_c: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(
+    ctx: Any, grad_output: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
+) -> tuple[Tensor | None, ...]:
     """Eqs. (RBN.22) and following, in closed form: where a step has fixed statistics, its sums drop out."""
     x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, *saved = ctx.saved_tensors
-    h0, c0, Z, U, invstd, invstd_c, mean_c = saved
+    h0, c0, z_all, u_all, invstd, invstd_c, mean_c = saved
     plan: _Plan = ctx.plan
-    (time, batch, _), size = x.shape, weight_hh.shape[1]
+    (time, _, batch), rows = x.shape, len(weight_hh)
     # dz = factor · grad + slope · (Σ grad z) z + level · Σ grad, and likewise for the cell
-    share = torch.tensor(
-        [0 if fixed else -1 / n for n, fixed in zip(plan.counts, plan.fixed, strict=True)],
-        dtype=x.dtype,
-        device=x.device,
-    )
-    factor, factor_c = scales * invstd, scale_c * invstd_c
-    level = factor * share.view(-1, 1, 1, 1)
-    level_c = factor_c * (share if plan.normalize_cell else 0 * share).view(-1, 1, 1)
-    slope, slope_c = level * invstd.square(), level_c * invstd_c.square()
-    sums, products = x.new_empty(time, 4 * size, 1), torch.empty_like(invstd)
-    sums_c, products_c = torch.empty_like(mean_c), torch.empty_like(mean_c)
+    shares = [0 if fixed else -1 / n for n, fixed in zip(plan.counts, plan.fixed, strict=True)]
+    share = torch.tensor(shares, dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
+    factors, factors_c = scales * invstd, scale_c * invstd_c
+    levels, levels_c = factors * share, factors_c * share.squeeze(3) * plan.normalize_cell
+    slopes, slopes_c = levels * invstd.square(), levels_c * invstd_c.square()
 
     grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
     grad_maps = None if maps is None else torch.empty_like(maps)
-    grad_weight_hh = torch.zeros_like(weight_hh)
-    grad_weight_ih = torch.zeros_like(weight_ih) if maps is None else None
-    dh, dc = grad_h.t().contiguous().clone(), grad_c.t().contiguous().clone()
-    gates, grad = x.new_empty(4 * size, batch), x.new_empty(4 * size, batch)
-    dz, room = x.new_empty(Z.shape[1:]), x.new_empty(Z.shape[1:])
-    s, h, e, c = (torch.empty_like(dh) for _ in range(4))
+    sums = x.new_empty(time, rows, 1) if grad_maps is None else grad_maps[:, -1].unsqueeze(2)
+    products, sums_c, products_c = torch.empty_like(invstd), torch.empty_like(mean_c), torch.empty_like(mean_c)
+    grad_weight_hh, grad_weight_ih = torch.zeros_like(weight_hh), torch.zeros_like(weight_ih)
+    dh, dc = (torch.zeros_like(h0) if v is None else v.clone() for v in (grad_h, grad_c))
+    h = h0.clone()
+    s, e, room = (torch.empty_like(dh) for _ in range(3))
+    gates, grad, dz, room_z = (x.new_empty(*sizes, batch) for sizes in ((rows,), (rows,), *[scales.shape[:2]] * 2))
+    small, small_c = torch.empty_like(scales), torch.empty_like(scale_c)
     sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
-    later = 0
+    steps = _steps(time, x, maps, grad_x, grad_maps, grad_output, z_all, u_all, mean_c, factors, factors_c)
+    sizes = _steps(time, levels, levels_c, slopes, slopes_c, sums, sums_c, products, products_c)
+    width, transposed = 0, weight_hh.t()
     for t in range(time - 1, -1, -1):
         n = plan.counts[t]
-        z, u, x_t = Z[t][..., :n], U[t][:, :n], x[t, :n]
-        i, f, g, o = _gates(z, factor[t], None if maps is None else maps[t], x_t.t(), bias, gates[:, :n]).chunk(4)
-        di, df, dg, do = grad[:, :n].chunk(4)
-        dh_t, dc_t, s_t, e_t, c_t, dz_t = dh[:, :n], dc[:, :n], s[:, :n], e[:, :n], c[:, :n], dz[..., :n]
-        torch.mul(u, factor_c[t], out=s_t).add_(bias_c).sigmoid_()
-        if later:
-            torch.addcmul(o, o, s_t, value=-2, out=h[:, :n])
-            grad_weight_hh.addmm_(dz[0, :, :later], h[:, :later].t())
-        dh_t.add_(grad_output[t, :n].t())
+        x_t, map_t, grad_x_t, grad_map, grad_out, z, u, _, factor, factor_c = steps[t]
+        level, level_c, slope, slope_c, total, total_c, product, product_c = sizes[t]
+        ended = width
+        if n != width:
+            width, views = n, _columns(n, dh, dc, h, s, e, room, gates, grad, dz, room_z, bias, bias_c)
+            dh_t, dc_t, h_t, s_t, e_t, room_t, gates_t, grad_t, dz_t, room_z_t, bias_t, bias_c_t = views
+            (i, f, g, o), (di, df, dg, do) = gates_t.chunk(4), grad_t.chunk(4)
+            dz_h, dz_x, grad_transposed = dz_t[0], dz_t[-1], grad_t.t()
+        if n < batch:
+            x_t, z, u = _columns(n, x_t, z, u)
+        _gates(z, factor, map_t, x_t, bias_t, gates_t)
+        torch.addcmul(bias_c_t, u, factor_c, out=s_t).sigmoid_()
+        if t < time - 1:  # what stands in dz is of the step after
+            torch.addcmul(o, o, s_t, value=-2, out=h_t)
+            grad_weight_hh.addmm_(dz[0, :, :ended], h[:, :ended].t())
+        if grad_out is not None:
+            dh_t.add_(grad_out[:n].t())
         torch.addcmul(dh_t, dh_t, s_t, value=-2, out=do)
-        torch.mul(dh_t, o, out=e_t).mul_(-2)
-        sigmoid_backward(e_t, s_t, grad_input=e_t)
-        torch.sum(e_t, 1, keepdim=True, out=sums_c[t])
-        torch.sum(torch.mul(e_t, u, out=c_t), 1, keepdim=True, out=products_c[t])
-        dc_t.addcmul_(e_t, factor_c[t]).addcmul_(u, slope_c[t] * products_c[t]).add_(level_c[t] * sums_c[t])
-        before = torch.add(U[t - 1][:, :n], mean_c[t - 1], out=c_t) if t else c0[:n].t()
+        sigmoid_backward(torch.mul(dh_t, o, out=e_t).mul_(-2), s_t, grad_input=e_t)
+        torch.sum(e_t, 1, keepdim=True, out=total_c)
+        torch.sum(torch.mul(e_t, u, out=room_t), 1, keepdim=True, out=product_c)
+        dc_t.addcmul_(e_t, factor_c).addcmul_(u, torch.mul(slope_c, product_c, out=small_c))
+        dc_t.add_(torch.mul(level_c, total_c, out=small_c))
+        before = torch.add(_columns(n, steps[t - 1][6])[0], steps[t - 1][7], out=room_t) if t else c0[:, :n]
         torch.mul(dc_t, before, out=df)
         torch.addcmul(dc_t, dc_t, g, value=-2, out=di)
         torch.mul(dc_t, i, out=dg).mul_(-2)
         dc_t.mul_(f)
-        grad_t = sigmoid_backward(grad[:, :n], gates[:, :n], grad_input=grad[:, :n])
-        torch.sum(grad_t, 1, keepdim=True, out=sums[t])
-        torch.sum(torch.mul(grad_t, z, out=room[..., :n]), 2, keepdim=True, out=products[t])
-        torch.mul(grad_t, factor[t], out=dz_t).addcmul_(z, slope[t] * products[t]).add_(level[t] * sums[t])
-        torch.mm(weight_hh.t(), dz_t[0], out=dh_t)
-        if grad_maps is not None and maps is not None:
-            torch.mm(grad_t, x_t, out=grad_maps[t])
-            if grad_x is not None:
-                torch.mm(grad_t.t(), maps[t], out=grad_x[t, :n])
-        elif grad_weight_ih is not None:
-            grad_weight_ih.addmm_(dz_t[1], x_t)
-            if grad_x is not None:
-                torch.mm(dz_t[1].t(), weight_ih, out=grad_x[t, :n])
-        later = n
-    grad_weight_hh.addmm_(dz[0, :, :later], h0[:later])
-    grad_bias = sums.sum((0, 2)) if maps is None else None
-    grad_scales = (products * invstd).sum((0, 3))
-    return (
-        grad_x,
-        grad_maps,
-        grad_weight_hh,
-        grad_weight_ih,
-        grad_scales,
-        grad_bias,
-        (products_c * invstd_c).sum((0, 2)),
-        sums_c.sum((0, 2)),
-        dh.t(),
-        dc.t(),
-        None,
+        sigmoid_backward(grad_t, gates_t, grad_input=grad_t)
+        if maps is None:
+            torch.sum(grad_t, 1, keepdim=True, out=total)
+        else:
+            torch.mm(x_t, grad_transposed, out=grad_map)
+        torch.sum(torch.mul(grad_t, z, out=room_z_t), 2, keepdim=True, out=product)
+        torch.mul(grad_t, factor, out=dz_t).addcmul_(z, torch.mul(slope, product, out=small))
+        dz_t.add_(torch.mul(level, total, out=small))
+        torch.mm(transposed, dz_h, out=dh_t)
+        if maps is None:
+            grad_weight_ih.addmm_(dz_x, x_t.t())
+        if grad_x is not None:
+            source = (weight_ih.t(), dz_x) if maps is None else (map_t, grad_t)
+            torch.mm(*source, out=grad_x_t[:, :n])
+    grad_weight_hh.addmm_(dz[0, :, :width], h0[:, :width].t())
+    grad_scales, grad_scale_c = (products * invstd).sum((0, 3)), (products_c * invstd_c).sum((0, 2))
+    weights = (
+        (grad_weight_hh, None, grad_scales, None)
+        if maps is not None
+        else (grad_weight_hh, grad_weight_ih, grad_scales, sums.sum((0, 2)))
     )
+    return grad_x, grad_maps, *weights, grad_scale_c, sums_c.sum((0, 2)), dh, dc, None
 
 
-def _gates(z: Tensor, factor: Tensor, map: Tensor | None, x: Tensor, bias: Tensor, out: Tensor) -> Tensor:
+def _steps(time: int, *tensors: Tensor | None) -> list[tuple[Any, ...]]:
+    """The parts of every step; a tensor that has one step serves for all."""
+    lists = [[None] * time if v is None else [*v.unbind()] * (time // len(v)) for v in tensors]
+    return list(zip(*lists, strict=True))
+
+
+def _columns(n: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return tensors if tensors[0].shape[-1] == n else tuple(tensor[..., :n] for tensor in tensors)
+
+
+def _gates(z: Tensor, factor: Tensor, map: Tensor | None, x: Tensor, bias: Tensor, out: Tensor) -> None:
     """σ of the pre-activations, into `out`."""
-    torch.mul(z[0], factor[0], out=out)
     if map is None:
-        out.addcmul_(z[1], factor[1]).add_(bias)
+        torch.addcmul(bias, z[0], factor[0], out=out).addcmul_(z[1], factor[1]).sigmoid_()
     else:
-        out.addmm_(map, x)
-    return out.sigmoid_()
+        torch.mul(z[0], factor[0], out=out).addmm_(map.t(), x).sigmoid_()
 
 
 def _recurrence(*arguments: Tensor | _Plan | None) -> tuple[Tensor, ...]:
