@@ -11,11 +11,12 @@ _batch = {"rows": Pixels(order="rows", noise=0.1), "permuted": Pixels()}
 
 def arms(order: str, data: str = "digits") -> dict[str, Pixels]:
     """The three layers for an order of the pixels, each with its own starting values."""
-    plain = replace(_batch[order], data=data, noise=0.0)
+    batch = replace(_batch[order], data=data, updates=1_000 if data == "mnist" else 600)
+    plain = replace(batch, noise=0.0)
     return {
         "lstm": replace(plain, model="lstm"),
         "layer": replace(plain, model="layer", weight_init=1.0),
-        "batch": replace(_batch[order], data=data),
+        "batch": batch,
     }
 
 
