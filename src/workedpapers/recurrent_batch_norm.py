@@ -252,7 +252,9 @@ class BatchNormLSTM(nn.Module):
         for buffers, (mean, var) in zip(self._running(), statistics, strict=False):
             for buffer, new in zip(buffers, (mean[:steps], var[:steps] * (n / (n - 1))), strict=True):
                 running = buffer[: len(tracked)]
-                running.copy_(_widen(running) * (1 - momentum) + (new.mean(0, keepdim=True) if shared else new) * momentum)
+                running.copy_(
+                    _widen(running) * (1 - momentum) + (new.mean(0, keepdim=True) if shared else new) * momentum
+                )
 
     def _check_input(self, input: Tensor, state: State | None, lengths: Tensor | None) -> None:
         weight = self.weight_hh
