@@ -21,6 +21,7 @@ from workedpapers.mixture_gradients import (
     rao_blackwell_surrogate,
     sampled_leibniz_gradient,
 )
+from workedpapers.recurrent_batch_norm import BatchNormLSTM, population_statistics
 
 
 class OneDevice(TorchDispatchMode):
@@ -67,6 +68,13 @@ def run_pooling(training=True, **options):
     return pool(meta(2, 3, 9, 12)).sum() + pool(meta(3, 9, 12)).sum()
 
 
+def run_recurrent_norm(training, input_size, **options):
+    """With a batch for which the statistics of W x come from those of x where input_size is 1."""
+    model = BatchNormLSTM(input_size, 5, max_length=3, **options).to("meta").train(training)
+    output, state = model(meta(4, 8, input_size))
+    return model(meta(4, 8, input_size), state)[0] + output
+
+
 METHODS = {
     **{
         f"FastWeights {write} {form}": lambda write=write, form=form: run_layer(write, form)
@@ -97,6 +105,15 @@ METHODS = {
         for overlap in ("disjoint", "square", "interval")
         for draw in ("batch", "image", "channel")
     },
+    **{
+        f"BatchNormLSTM {training} {size} {cell}": lambda training=training, size=size, cell=cell: run_recurrent_norm(
+            training, size, normalize_cell=cell
+        )
+        for training in (True, False)
+        for size in (1, 3)
+        for cell in (True, False)
+    },
+    "BatchNormLSTM, shared statistics": lambda: run_recurrent_norm(True, 3, statistics="shared", momentum=None),
     "FractionalMaxPool2d in evaluation": lambda: run_pooling(False, deterministic_eval=True),
     "fractional_max_pool2d": lambda: fractional_max_pool2d(
         meta(2, 3, 9, 12), pooling_regions(9, 6, size=(2, 1)), pooling_regions(12, 7, overlap="interval")
@@ -182,6 +199,10 @@ LAYERS = {
     "FastWeights attention": lambda device: FastWeights(3, 5, device=device),
     "FastWeights matrix": lambda device: FastWeights(3, 5, form="matrix", device=device),
     "BatchNorm": lambda device: BatchNorm(3, device=device),
+    "BatchNormLSTM": lambda device: BatchNormLSTM(3, 5, max_length=2, device=device),
+    "BatchNormLSTM from the identity": lambda device: BatchNormLSTM(
+        3, 5, max_length=2, hidden_init="identity", device=device
+    ),
 }
 
 
@@ -194,6 +215,18 @@ def test_layers_are_made_and_run_on_the_device_they_are_given(name, default, dev
         output = layer(torch.ones(2, 3, 3, device=device))
     values = [*layer.parameters(), *layer.buffers(), *tree_leaves(output)]
     assert {value.device.type for value in values} == {device}
+
+
+@pytest.mark.parametrize("input_size", [1, 3])
+def test_lengths_and_population_statistics_leave_the_default_device_alone(input_size):
+    with torch.device("meta"), OneDevice():
+        model = BatchNormLSTM(input_size, 5, max_length=3, device="cpu")
+        x, lengths = torch.ones(4, 8, input_size, device="cpu"), torch.tensor([3, 4, 1, 1, 2, 2, 2, 1], device="cpu")
+        population_statistics(model, [x, (x, None, lengths)])
+        for training in (True, False):
+            output, state = model.train(training)(x, None, lengths)
+            assert {value.device.type for value in (output, *state)} == {"cpu"}
+            output.sum().backward()
 
 
 @pytest.mark.parametrize(

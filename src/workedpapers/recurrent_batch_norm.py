@@ -19,6 +19,7 @@ from torch.types import Device
 Statistics = Literal["per_step", "shared"]
 HiddenInit = Literal["orthogonal", "identity"]
 State = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, Tensor]  # mean and variance
 TERMS = ("ih", "hh", "c")  # what is normalised: W_x x, W_h h and the cell
 
 
@@ -159,117 +160,101 @@ class BatchNormLSTM(nn.Module):
         """
         self._check_input(input, state, lengths)
         (time, batch, _), dtype = input.shape, self.weight_hh.dtype
-        counts, order = [batch] * time, None
-        if lengths is not None:
-            sorted_lengths, order = lengths.cpu().sort(descending=True, stable=True)
-            counts = [int((sorted_lengths > t).sum()) for t in range(time)]
-            order = order.to(input.device)
-        fixed = [not self.training or count < 2 for count in counts]
+        counts = [batch] * time
         with _no_autocast(input.device):
-            x, h, c = (_widen(part) for part in (input, *self._start(input, state)))
-            if order is not None:
+            zeros = input.new_zeros(batch, self.hidden_size)
+            x, h, c = (_widen(part) for part in (input, *((zeros, zeros) if state is None else state)))
+            if lengths is not None:
+                lengths, order = lengths.cpu().sort(descending=True, stable=True)
+                counts = (lengths > torch.arange(time, device="cpu").unsqueeze(1)).sum(1).tolist()
+                order = order.to(x.device)
                 x, h, c = x[:, order], h[order], c[order]
-            output, h, c, means, variances = self._run(x, h, c, counts, fixed)
-            if order is not None:
+            fixed = [not self.training or count < 2 for count in counts]
+            output, h, c, statistics = self._run(x, h, c, counts, fixed)
+            if lengths is not None:
                 back = order.argsort()
                 output, h, c = output[:, back], h[back], c[back]
         if self.training:
-            self._track(counts[: fixed.count(False)], means, variances)
+            self._track(counts[: fixed.count(False)], statistics)
         return output.to(dtype), (h.to(dtype), c.to(dtype))
-
-    def _start(self, input: Tensor, state: State | None) -> State:
-        if state is not None:
-            return state
-        zeros = input.new_zeros(input.shape[1], self.hidden_size)
-        return zeros, zeros
 
     def _run(
         self, x: Tensor, h: Tensor, c: Tensor, counts: list[int], fixed: list[bool]
-    ) -> tuple[Tensor, Tensor, Tensor, list[Tensor], list[Tensor]]:
+    ) -> tuple[Tensor, Tensor, Tensor, list[Pair]]:
         """Outputs, last h and c, and the batch's means and biased variances at every step, in the order of TERMS."""
         time, batch, size = *x.shape[:2], self.hidden_size
         weight_ih, weight_hh = _widen(self.weight_ih), _widen(self.weight_hh)
         # 1 − 2σ(−2a) = tanh(a): so one sigmoid, several times faster than tanh, serves all four gates and the cell.
         signs = x.new_ones(4, size)
         signs[2] = -2
-        signs = signs.view(-1)
-        bias, scale_ih, scale_hh = (_widen(p) * signs for p in (self.bias, self.scale_ih, self.scale_hh))
-        if self.scale_c is None or self.bias_c is None:
-            scale_c, bias_c = x.new_full((size,), -2.0), x.new_zeros(size)
-        else:
+        bias, scale_ih, scale_hh = (_widen(p) * signs.view(-1) for p in (self.bias, self.scale_ih, self.scale_hh))
+        scale_c, bias_c = x.new_full((size,), -2.0), x.new_zeros(size)
+        if self.scale_c is not None and self.bias_c is not None:
             scale_c, bias_c = -2 * _widen(self.scale_c), -2 * _widen(self.bias_c)
 
         stored = self._stored(time, x) if any(fixed) else None
         chosen = torch.tensor(fixed, device=x.device).unsqueeze(1)  # (time, 1)
-        share: Tensor | float = 1 / max(batch, 1)  # of one example in the mean of its step; 0 at steps with fixed ones
-        if counts[-1] < batch or any(fixed):
+        share: Tensor | float = 1 / max(batch, 1)  # of an example in the mean of its step; 0 where that is not taken
+        if counts[-1] < batch or stored is not None:
             n = torch.tensor(counts, device=x.device).unsqueeze(1)
-            running = (torch.arange(batch, device=x.device) < n) & ~chosen
-            share = (running.to(x.dtype) / n.clamp(min=1)).unsqueeze(2)
+            running = torch.arange(batch, device=x.device) < n
+            x = x.masked_fill(~running.unsqueeze(2), 0)  # whatever stands there, NaN too
+            share = ((running & ~chosen).to(x.dtype) / n.clamp(min=1)).unsqueeze(2)
         mean_x = (x * share).sum(1, keepdim=True)
         x = x - mean_x
-        mean_ih = mean_x.detach().squeeze(1) @ weight_ih.detach().T
 
-        maps, var_ih = None, None
-        if self.input_size <= batch // 8:  # eq. (RBN.21): mean and covariance of x give those of W x
+        maps = None
+        if self.input_size <= batch // 8:  # then eq. (RBN.21) is cheaper: statistics of W x from those of x
             covariance = (x * share).transpose(1, 2) @ x
-            var_ih = ((weight_ih @ covariance) * weight_ih).sum(2)
-            shift = bias
+            shift, var_ih = bias, ((weight_ih @ covariance) * weight_ih).sum(2)
             if stored is not None:
-                var_ih = torch.where(chosen, stored[1][0], var_ih)
+                var_ih = torch.where(chosen, stored[0][1], var_ih)
             factor = scale_ih * torch.rsqrt(var_ih + self.eps)
             if stored is not None:
                 shift = bias - factor * torch.where(chosen, stored[0][0], 0)
             maps = torch.cat((factor.unsqueeze(1) * weight_ih.T, shift.expand(time, -1).unsqueeze(1)), 1)
             x = F.pad(x, (0, 1), value=1.0)
-        plan = _Plan(counts, fixed, self.normalize_cell, self.eps, _keep(x, maps, h, c, *self.parameters()), stored)
+        keep = torch.is_grad_enabled() and any(v.requires_grad for v in (x, h, c, *self.parameters()))
+        plan = _Plan(counts, fixed, self.normalize_cell, self.eps, keep, stored)
         scales = scale_hh.unsqueeze(0) if maps is not None else torch.stack((scale_hh, scale_ih))
         x, h, c = x.transpose(1, 2).contiguous(), h.T.contiguous(), c.T.contiguous()
-        output, h, c, mean_h, var_z, mean_c, var_c = _recurrence(
+        output, h, c, mean_h, var_z, *cell = _recurrence(
             x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, h, c, plan
         )
-        means = [mean_ih, mean_h @ weight_hh.detach().T, mean_c]
-        return (
-            output,
-            h.T.contiguous(),
-            c.T.contiguous(),
-            means,
-            [var_z[:, 1] if var_ih is None else var_ih.detach(), var_z[:, 0], var_c],
-        )
+        means = mean_x.detach().squeeze(1) @ weight_ih.detach().T, mean_h @ weight_hh.detach().T
+        variances = var_z[:, 1] if maps is None else var_ih.detach(), var_z[:, 0]
+        statistics = [*zip(means, variances, strict=True), (cell[0], cell[1])]
+        return output, h.T.contiguous(), c.T.contiguous(), statistics
 
-    def _stored(self, time: int, like: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Means and variances of steps 1 to time, in the order of TERMS, each (time, features)."""
+    def _running(self) -> list[Pair]:
+        """The buffers: means and variances, in the order of TERMS."""
+        terms = TERMS if self.normalize_cell else TERMS[:2]
+        return [(getattr(self, f"running_mean_{term}"), getattr(self, f"running_var_{term}")) for term in terms]
+
+    def _stored(self, time: int, like: Tensor) -> list[Pair]:
+        """The stored statistics for the first steps, each (time, features)."""
         tracked = self.num_batches_tracked > 0
         last = (tracked * torch.arange(len(tracked), device=tracked.device)).amax()
         steps = torch.minimum(torch.arange(time, device=tracked.device), last)
-        means, variances = ([buffer[steps].to(like.dtype) for buffer in kind] for kind in self._running())
-        if not self.normalize_cell:
-            means.append(like.new_zeros(time, self.hidden_size))
-            variances.append(like.new_full((time, self.hidden_size), 1 - self.eps))
-        return means, variances
-
-    def _running(self) -> tuple[list[Tensor], list[Tensor]]:
-        terms = TERMS if self.normalize_cell else TERMS[:2]
-        means, variances = ([getattr(self, f"running_{kind}_{term}") for term in terms] for kind in ("mean", "var"))
-        return means, variances
+        return [(mean[steps].to(like.dtype), var[steps].to(like.dtype)) for mean, var in self._running()]
 
     @torch.no_grad()
-    def _track(self, counts: Sequence[int], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
+    def _track(self, counts: Sequence[int], statistics: Sequence[Pair]) -> None:
         """Take in the statistics of the first steps, one for each of the counts."""
-        n = torch.tensor(counts[: self.max_length], dtype=means[0].dtype, device=means[0].device).unsqueeze(1)
-        if len(n) == 0:
+        steps = min(len(counts), self.max_length)
+        if steps == 0:
             return
-        new_means = [mean[: len(n)] for mean in means]
-        new_variances = [var[: len(n)] * (n / (n - 1)) for var in variances]
-        if self.statistics == "shared":
-            new_means, new_variances = ([v.mean(0, keepdim=True) for v in new] for new in (new_means, new_variances))
-        tracked = self.num_batches_tracked[: len(new_means[0])]
+        shared, mean_ih = self.statistics == "shared", statistics[0][0]
+        n = torch.tensor(counts[:steps], dtype=mean_ih.dtype, device=mean_ih.device).unsqueeze(1)
+        tracked = self.num_batches_tracked[: 1 if shared else steps]
         tracked += 1
         momentum = 1 / tracked.double().unsqueeze(1) if self.momentum is None else self.momentum
-        for kind, new in zip(self._running(), (new_means, new_variances), strict=True):
-            for buffer, value in zip(kind, new, strict=False):
+        for buffers, (mean, var) in zip(self._running(), statistics, strict=False):
+            for buffer, new in zip(buffers, (mean[:steps], var[:steps] * (n / (n - 1))), strict=True):
                 running = buffer[: len(tracked)]
-                running.copy_(running * (1 - momentum) + value * momentum)
+                running.copy_(
+                    _widen(running) * (1 - momentum) + (new.mean(0, keepdim=True) if shared else new) * momentum
+                )
 
     def _check_input(self, input: Tensor, state: State | None, lengths: Tensor | None) -> None:
         weight = self.weight_hh
@@ -285,7 +270,7 @@ class BatchNormLSTM(nn.Module):
         if lengths is None:
             if self.training and batch == 1:
                 raise ValueError(
-                    f"expected more than 1 value per channel when training, got input {tuple(input.shape)}"
+                    f"expected more than 1 value per channel when training, got input size {tuple(input.shape)}"
                 )
             return
         if not isinstance(lengths, Tensor) or lengths.is_floating_point() or lengths.dtype == torch.bool:
@@ -326,7 +311,8 @@ def population_statistics(model: nn.Module, batches: Iterable[Tensor | Sequence[
             layer._track = totals[layer].add  # type: ignore[method-assign]
         for batch in batches:
             if not isinstance(batch, Tensor | tuple | list):
-                raise TypeError(f"expected a tensor, or a tuple or list of positional arguments, got a {type(batch)}")
+                kind = type(batch).__name__
+                raise TypeError(f"expected a tensor, or a tuple or list of positional arguments, got a {kind}")
             model(*([batch] if isinstance(batch, Tensor) else batch))
     finally:
         for layer in layers:
@@ -347,29 +333,24 @@ class _Totals:
         self.layer = layer
         self.calls = torch.zeros(len(layer.num_batches_tracked), 1, dtype=torch.float64, device="cpu")
         self.count = torch.zeros_like(self.calls)  # Σ m
-        self.sums = [[self.calls.new_zeros(buffer.shape) for buffer in kind] for kind in layer._running()]
+        self.sums = [[self.calls.new_zeros(buffer.shape) for buffer in pair] for pair in layer._running()]
 
-    def add(self, counts: Sequence[int], means: Sequence[Tensor], variances: Sequence[Tensor]) -> None:
+    def add(self, counts: Sequence[int], statistics: Sequence[Pair]) -> None:
         """In the place of `BatchNormLSTM._track`."""
-        m = torch.tensor(counts[: self.layer.max_length], dtype=torch.float64, device="cpu").unsqueeze(1)
-        rows = slice(len(m)) if self.layer.statistics == "per_step" else slice(1)
-
-        def put(total: Tensor, new: Tensor) -> None:
-            total[rows] += new if self.layer.statistics == "per_step" else new.sum(0, keepdim=True)
-
-        put(self.calls, torch.ones_like(m))
-        put(self.count, m)
-        for sums, news in zip(self.sums, (means, variances), strict=True):
-            for total, new in zip(sums, news, strict=False):
-                put(total, m * new[: len(m)].cpu().double())
+        m = self.calls.new_tensor(counts[: self.layer.max_length]).unsqueeze(1)
+        shared = self.layer.statistics == "shared"
+        news = [m * new[: len(m)].cpu().double() for pair in statistics for new in pair]
+        totals = [total for pair in self.sums for total in pair]
+        for total, new in zip((self.calls, self.count, *totals), (torch.ones_like(m), m, *news), strict=False):
+            total[: 1 if shared else len(m)] += new.sum(0, keepdim=True) if shared else new
 
     def store(self) -> None:
+        """Write the layer's buffers."""
         self.layer.reset_running_stats()
         seen = self.calls.squeeze(1) > 0
-        steps = seen.to(self.layer.num_batches_tracked.device)
-        for kind, sums, by in zip(self.layer._running(), self.sums, (self.count, self.count - self.calls), strict=True):
-            for buffer, total in zip(kind, sums, strict=True):
-                buffer[steps] = (total[seen] / by[seen]).to(buffer)
+        for buffers, sums in zip(self.layer._running(), self.sums, strict=True):
+            for buffer, total, by in zip(buffers, sums, (self.count, self.count - self.calls), strict=True):
+                buffer[seen.to(buffer.device)] = (total / by)[seen].to(buffer)
         self.layer.num_batches_tracked.copy_(self.calls.squeeze(1))
 
 
@@ -381,7 +362,7 @@ class _Plan(NamedTuple):
     normalize_cell: bool
     eps: float
     keep: bool  # whether a backward pass may follow
-    stored: tuple[list[Tensor], list[Tensor]] | None
+    stored: list[Pair] | None  # in the order of TERMS
 
 
 class _Recurrence(torch.autograd.Function):
@@ -414,12 +395,15 @@ class _Recurrence(torch.autograd.Function):
         sums_h, mean_c, center = x.new_zeros(time, size, 1), x.new_zeros(time, size, 1), x.new_empty(0)
         fixed_c = plan.fixed if plan.normalize_cell else [True] * time
         if plan.stored is not None:
-            center, var_z = (torch.stack(part[1::-1][:terms], 1).unsqueeze(3) for part in plan.stored)
+            center, var_z = (
+                torch.stack(part[1::-1][:terms], 1).unsqueeze(3) for part in zip(*plan.stored, strict=True)
+            )
             invstd.copy_(torch.rsqrt(var_z + plan.eps))
-            mean_c.copy_(plan.stored[0][2].unsqueeze(2))
-            invstd_c.copy_(torch.rsqrt(plan.stored[1][2] + plan.eps).unsqueeze(2))
-        elif not plan.normalize_cell:
+        if not plan.normalize_cell:
             invstd_c.fill_(1)
+        elif plan.stored is not None:
+            mean_c.copy_(plan.stored[2][0].unsqueeze(2))
+            invstd_c.copy_(torch.rsqrt(plan.stored[2][1] + plan.eps).unsqueeze(2))
         eps = x.new_full((1,), plan.eps)
         scales, scale_c = scales.unsqueeze(2), scale_c.unsqueeze(1)
         bias, bias_c = (part.unsqueeze(1).repeat(1, batch) for part in (bias, bias_c))  # a pass over memory less
@@ -474,17 +458,22 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        with _no_autocast(ctx.saved_tensors[0].device):
-            return _backward(ctx, *grads[:3])
+        saved = ctx.saved_tensors  # once: torch.utils.checkpoint hands them out a single time
+        with _no_autocast(saved[0].device):
+            return _backward(ctx.plan, saved, ctx.needs_input_grad[0], *grads[:3])
 
 
 def _backward(
-    ctx: Any, grad_output: Tensor | None, grad_h: Tensor | None, grad_c: Tensor | None
+    plan: _Plan,
+    tensors: Sequence[Tensor],
+    needs_x: bool,
+    grad_output: Tensor | None,
+    grad_h: Tensor | None,
+    grad_c: Tensor | None,
 ) -> tuple[Tensor | None, ...]:
     """Eqs. (RBN.22) and following, in closed form: where a step has fixed statistics, its sums drop out."""
-    x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, *saved = ctx.saved_tensors
+    x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, *saved = tensors
     h0, c0, z_all, u_all, invstd, invstd_c, mean_c = saved
-    plan: _Plan = ctx.plan
     (time, _, batch), rows = x.shape, len(weight_hh)
     # dz = factor · grad + slope · (Σ grad z) z + level · Σ grad, and likewise for the cell
     shares = [0 if fixed else -1 / n for n, fixed in zip(plan.counts, plan.fixed, strict=True)]
@@ -493,7 +482,7 @@ def _backward(
     levels, levels_c = factors * share, factors_c * share.squeeze(3) * plan.normalize_cell
     slopes, slopes_c = levels * invstd.square(), levels_c * invstd_c.square()
 
-    grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
+    grad_x = torch.zeros_like(x) if needs_x else None
     grad_maps = None if maps is None else torch.empty_like(maps)
     sums = x.new_empty(time, rows, 1) if grad_maps is None else grad_maps[:, -1].unsqueeze(2)
     products, sums_c, products_c = torch.empty_like(invstd), torch.empty_like(mean_c), torch.empty_like(mean_c)
@@ -506,7 +495,7 @@ def _backward(
     sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
     steps = _steps(time, x, maps, grad_x, grad_maps, grad_output, z_all, u_all, mean_c, factors, factors_c)
     sizes = _steps(time, levels, levels_c, slopes, slopes_c, sums, sums_c, products, products_c)
-    width, transposed = 0, weight_hh.t()
+    width, transposed = -1, weight_hh.t()
     for t in range(time - 1, -1, -1):
         n = plan.counts[t]
         x_t, map_t, grad_x_t, grad_map, grad_out, z, u, _, factor, factor_c = steps[t]
@@ -553,11 +542,9 @@ def _backward(
             torch.mm(*source, out=grad_x_t[:, :n])
     grad_weight_hh.addmm_(dz[0, :, :width], h0[:, :width].t())
     grad_scales, grad_scale_c = (products * invstd).sum((0, 3)), (products_c * invstd_c).sum((0, 2))
-    weights = (
-        (grad_weight_hh, None, grad_scales, None)
-        if maps is not None
-        else (grad_weight_hh, grad_weight_ih, grad_scales, sums.sum((0, 2)))
-    )
+    weights = [grad_weight_hh, None, grad_scales, None]
+    if maps is None:
+        weights[1::2] = grad_weight_ih, sums.sum((0, 2))
     return grad_x, grad_maps, *weights, grad_scale_c, sums_c.sum((0, 2)), dh, dc, None
 
 
@@ -586,10 +573,6 @@ def _recurrence(*arguments: Tensor | _Plan | None) -> tuple[Tensor, ...]:
 
 # What torch.compiler.disable does, without the second that its import takes: the loop is no graph for a compiler.
 _recurrence._torchdynamo_disable = True  # type: ignore[attr-defined]
-
-
-def _keep(*tensors: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
 
 
 def _no_autocast(device: torch.device) -> AbstractContextManager[object]:
