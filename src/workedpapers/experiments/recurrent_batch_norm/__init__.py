@@ -38,9 +38,12 @@ from .orders import (
     SEARCH_DIGITS,
     SEARCH_MNIST,
     SEARCH_REDRAWN,
+    SEARCH_STARTS,
+    STARTS,
     TUNED_DIGITS,
     TUNED_MNIST,
     TUNED_REDRAWN,
+    TUNED_STARTS,
 )
 from .parts import LAYER_RUNS, LAYERS, PART_RUNS, PARTS, SEARCH_LAYERS, SEARCH_PARTS, TUNED_LAYERS, TUNED_PARTS
 from .pixels import Pixels, pixel_order, train
@@ -52,6 +55,8 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "dead": DEAD,
     "search_digits": SEARCH_DIGITS,
     "digits": DIGITS,
+    "search_starts": SEARCH_STARTS,
+    "starts": STARTS,
     "search_mnist": SEARCH_MNIST,
     "mnist": MNIST,
     "search_redrawn": SEARCH_REDRAWN,

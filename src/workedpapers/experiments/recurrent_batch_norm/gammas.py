@@ -10,7 +10,7 @@ GAMMAS = (0.01, 0.03, 0.1, 0.3, 1.0)
 BY_GAMMA = {gamma: replace(PERMUTED["batch"], weight_init=gamma) for gamma in GAMMAS}
 TUNED_GAMMAS = {
     BY_GAMMA[0.01]: 0.003,
-    BY_GAMMA[0.03]: 0.003,
+    BY_GAMMA[0.03]: 0.01,
     BY_GAMMA[0.3]: 0.003,
     BY_GAMMA[1.0]: 0.1,
 }

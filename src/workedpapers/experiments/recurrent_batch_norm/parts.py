@@ -12,7 +12,11 @@ PARTS = {
     "cell not normalised": replace(_whole, normalize_cell=False),
     "input only": replace(_whole, model="input"),
 }
-TUNED_PARTS = dict.fromkeys(PARTS.values(), 0.01)
+TUNED_PARTS = {
+    PARTS["one norm of the sum"]: 0.003,
+    PARTS["cell not normalised"]: 0.003,
+    PARTS["input only"]: 0.01,
+}
 SEARCH_PARTS, PART_RUNS = searched(trainings, TUNED_PARTS), tuned(trainings, TUNED_PARTS, range(3))
 
 #: Layer norm otherwise: of either term by itself, as published; and from small scales.
@@ -20,5 +24,5 @@ LAYERS = {
     "either term": replace(PERMUTED["layer"], model="layer_each"),
     "γ = 0.1": replace(PERMUTED["layer"], weight_init=0.1),
 }
-TUNED_LAYERS = dict.fromkeys(LAYERS.values(), 0.01)
+TUNED_LAYERS = {LAYERS["either term"]: 0.01, LAYERS["γ = 0.1"]: 0.01}
 SEARCH_LAYERS, LAYER_RUNS = searched(trainings, TUNED_LAYERS), tuned(trainings, TUNED_LAYERS, range(3))
