@@ -1,19 +1,13 @@
 """The paper's claims beside the recorded rows."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
-import pandas as pd
+from workedpapers.lab import Claim, Experiment, missing
 
-from workedpapers.lab import Claim, Experiment, judge, missing, sweep
-
-from .characters import TEXT, TEXTS
+from .characters import TEXTS
 from .gains import GAINS
-from .gammas import BY_GAMMA, GAMMA_RUNS
-from .orders import DIGITS, MNIST, MNIST_PERMUTED, MNIST_ROWS, PERMUTED, ROWS
-from .pixels import Pixels
-from .text import Text
+from .gammas import GAMMA_RUNS
+from .orders import DIGITS, MNIST
 
 TABLES: tuple[Experiment[Any], ...] = (DIGITS, MNIST, TEXTS, GAINS, GAMMA_RUNS)
 
