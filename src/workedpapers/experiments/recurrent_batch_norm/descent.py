@@ -4,11 +4,24 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from workedpapers.lab import progress
+
+
+class Budget(Protocol):
+    """What a configuration says of its updates."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first update."""
+
+    @property
+    def updates(self) -> int:
+        """How many."""
 
 
 @dataclass
@@ -35,11 +48,9 @@ class Descent:
 def descend(
     model: nn.Module,
     loss: Callable[[], Tensor],
-    measure: Callable[[], float] | None,
-    *,
-    learning_rate: float,
-    updates: int,
+    config: Budget,
     label: str,
+    measure: Callable[[], float] | None = None,
 ) -> Descent:
     """Train by Adam at a rate that falls linearly to zero; gradients are clipped at norm 1.
 
@@ -48,15 +59,14 @@ def descend(
     Args:
         model: in training.
         loss: of the next batch.
-        measure: called at about ten moments, if at all.
-        learning_rate: of the first update.
-        updates: how many.
+        config: rate and number of updates.
         label: of the progress bar.
+        measure: called at about ten moments, if at all.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    optimizer = torch.optim.Adam(model.parameters())
     run = Descent()
-    for done in progress(range(1, updates + 1), label):
-        optimizer.param_groups[0]["lr"] = learning_rate * (1 - (done - 1) / updates)
+    for done in progress(range(1, config.updates + 1), label):
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - (done - 1) / config.updates)
         value = loss()
         optimizer.zero_grad()
         value.backward()
@@ -64,7 +74,7 @@ def descend(
         if math.isfinite(run.norms[-1]):
             optimizer.step()
         run.losses.append(value.item())
-        if measure is not None and done % max(updates // 10, 1) == 0:
+        if measure is not None and done % max(config.updates // 10, 1) == 0:
             run.moments.append(done)
             run.measured.append(measure())
     return run

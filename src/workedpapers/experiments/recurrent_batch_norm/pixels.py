@@ -138,14 +138,7 @@ def train(config: Pixels, seed: int, device: torch.device) -> dict[str, object]:
             with model.settled(_arguments(config, seen, 20)):
                 return error(model, held)
 
-        run = descend(
-            model,
-            loss,
-            validation_error,
-            learning_rate=config.learning_rate,
-            updates=config.updates,
-            label=f"{config.model} {config.order}",
-        )
+        run = descend(model, loss, config, f"{config.model} {config.order}", validation_error)
         running = model.statistics()
         model.settle(_arguments(config, seen, 100))
         metrics: dict[str, object] = {

@@ -99,14 +99,7 @@ def train(config: Recall, seed: int, device: torch.device) -> dict[str, object]:
             symbols, lengths, answers = next(batches)
             return F.cross_entropy(model(symbols, lengths), answers)
 
-        run = descend(
-            model,
-            loss,
-            None,
-            learning_rate=config.learning_rate,
-            updates=config.updates,
-            label=f"{config.model} {config.padding}",
-        )
+        run = descend(model, loss, config, f"{config.model} {config.padding}")
         model.settle(next(batches)[:2] for _ in range(100))
         generator = torch.Generator().manual_seed(10_000 + seed)
         validation, test = (draw(config.test_size, config.shortest, config.longest, generator) for _ in range(2))

@@ -73,8 +73,8 @@ def train(config: Text, seed: int, device: torch.device) -> dict[str, object]:
         instead of each step's own and, past the last, the last one's; `curve_bits`: bits by step in the longest, means
         of ten steps; `curve_updates`, `curve_validation`: bits on validation text at ten moments; for the paper's model
         `curve_mean`, `curve_spread`: how far the stored means and log deviations of step t are from those of the last
-        step, root mean square over all units, in deviations of the last step (where a variance is zero, as that of W_h h
-        at step 1, it counts as 1e-10); and `units_mean`, `units_spread`: those of four units of the cell.
+        step, root mean square over all units, in deviations of the last step (a variance of zero, as that of W_h h at
+        step 1, counts as 1e-10); and `units_mean`, `units_spread`: those of four units of the cell.
     """
     with seeded(seed, device):
         texts = {part: text(config.data, part).codes.to(device) for part in PARTS}
@@ -89,14 +89,7 @@ def train(config: Text, seed: int, device: torch.device) -> dict[str, object]:
             with model.settled(_inputs(config, texts["train"], 20)):
                 return _mean(bits(model, texts["validation"][: config.test_size // 4], config.length))
 
-        run = descend(
-            model,
-            loss,
-            validation_bits,
-            learning_rate=config.learning_rate,
-            updates=config.updates,
-            label=f"{config.model} {config.hidden_size}",
-        )
+        run = descend(model, loss, config, f"{config.model} {config.hidden_size}", validation_bits)
         model.settle(_inputs(config, texts["train"], 100))
         test = texts["test"][: config.test_size]
         by_step = {length: bits(model, test, length) for length in LENGTHS}
