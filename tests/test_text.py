@@ -79,7 +79,9 @@ def test_download_that_fails(home, monkeypatch, answer):
             file.write(answer)
 
     monkeypatch.setattr(pooch.HTTPDownloader, "__call__", download)
-    with pytest.raises(ConnectionError, match=r"(?s)cannot download https://raw.*put it, as tinyshakespeare.txt") as error:
+    with pytest.raises(
+        ConnectionError, match=r"(?s)cannot download https://raw.*put it, as tinyshakespeare.txt"
+    ) as error:
         text()
     assert "\n" in str(error.value)
     assert not list((folder / "cache").rglob("*.txt"))

@@ -46,7 +46,9 @@ def scoreboard() -> list[Claim]:
             index="seed", columns="gamma", values="end"
         )
         text = f"Gradient, {weights} weights: length after 100 steps, γ = 1 less γ = 0.1 (log10)"
-        claims.append(_claim(text, paper, ends[1.0] - ends[0.1], "1/σ of batch norm's backward pass (theory, section 1)"))
+        claims.append(
+            _claim(text, paper, ends[1.0] - ends[0.1], "1/σ of batch norm's backward pass (theory, section 1)")
+        )
     return claims
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch.nn import functional as F
 from workedpapers.lab import Experiment
 from workedpapers.recurrent_batch_norm import BatchNormLSTM
 from workedpapers.tasks.splits import Split
+
+from .descent import seeded
 
 WEIGHTS = ("orthogonal", "identity")
 INPUTS = ("none", "white")
@@ -86,8 +89,11 @@ def norms(config: Gain, seed: int, device: torch.device) -> dict[str, object]:
 class Dead:
     """Gradients of a batch-normalised LSTM before training, on digits behind some steps at which all examples agree.
 
+    Weights are orthogonal as a whole, so that the block of g halves a vector's length: a dead step multiplies the
+    gradient by about σ(f) + σ(o) σ(i) γ² / 2ε, about half of what the identity in that block would give.
+
     Args:
-        blanks: such steps.
+        blanks: such steps, pixels of value zero; the digits' own first pixel, blank in all of them, is left out.
         noise: standard deviation of the starting state.
         eps: under every root.
         normalize_cell: whether the cell is normalised.
@@ -110,11 +116,12 @@ def dead(config: Dead, seed: int, device: torch.device) -> dict[str, object]:
     """One backward pass.
 
     Returns: `gradient`: log10 of its norm over all parameters; `first`: log10 of that for the starting state; None for
-        what is not finite.
+        what is zero or not finite.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        images, labels = next(Split.load("digits", "train", torch.device("cpu")).batches(config.batch_size, torch.Generator().manual_seed(seed)))
+    cpu = torch.device("cpu")
+    with seeded(seed, cpu):
+        batches = Split.load("digits", "train", cpu).batches(config.batch_size, torch.Generator().manual_seed(seed))
+        images, labels = next(batches)
         pixels = F.pad(images.flatten(1)[:, 1:], (config.blanks, 0)).t().unsqueeze(-1)
         layer = BatchNormLSTM(
             1,
@@ -146,19 +153,26 @@ GAINS = Experiment(
     Gain,
     norms,
     {
-        "check": [Gain(weights=weights, inputs=inputs, units=10, batch_size=12, steps=8, back=5) for weights, inputs in product(WEIGHTS, INPUTS)],
+        "check": [
+            Gain(weights=weights, inputs=inputs, units=10, batch_size=12, steps=8, back=5)
+            for weights, inputs in product(WEIGHTS, INPUTS)
+        ],
         "book": [Gain(*settings) for settings in product(GAMMAS, WEIGHTS, INPUTS)],
     },
     {"check": range(1), "book": range(5)},
 )
 BLANKS = (0, 1, 2, 4, 8, 12, 16)
-CURES = ({}, {"noise": 0.1}, {"noise": 1.0}, {"eps": 0.1}, {"normalize_cell": False})
+CURES: tuple[dict[str, Any], ...] = ({}, {"noise": 0.1}, {"noise": 1.0}, {"eps": 0.1}, {"normalize_cell": False})
 DEAD = Experiment(
     "recurrent_batch_norm_dead",
     Dead,
     dead,
     {
-        "check": [Dead(2, units=8, batch_size=8), Dead(2, noise=0.1, units=8, batch_size=8, double=True)],
+        "check": [
+            Dead(2, units=8, batch_size=8),
+            Dead(2, noise=0.1, units=8, batch_size=8, double=True),
+            Dead(2, eps=0.1, normalize_cell=False, units=8, batch_size=8),
+        ],
         "book": [Dead(blanks, **cure) for blanks, cure in product(BLANKS, CURES)],
     },
     {"check": range(1), "book": range(5)},

@@ -1,7 +1,8 @@
 """The recurrent layers that are compared, behind one call."""
 
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +13,12 @@ from workedpapers.recurrent_batch_norm import BatchNormLSTM, population_statisti
 
 #: "lstm": torch's; "batch": the paper's; "layer": layer norm of the sum of both terms; "layer_each": of either term, as
 #: in Ba et al.; "joint": one batch norm of the sum; "input": batch norm of the input's term only.
-Kind = Literal["lstm", "batch", "layer", "layer_each", "joint", "input"]
 KINDS = ("lstm", "batch", "layer", "layer_each", "joint", "input")
-#: "torch": the weights of `torch.nn.LSTM` as it makes them, for "lstm" only; else see `BatchNormLSTM`.
+#: "torch": the weights of `torch.nn.LSTM` as it makes them; else see `BatchNormLSTM`.
 HiddenInit = Literal["orthogonal", "identity", "torch"]
+STARTS = {"lstm": ("orthogonal", "identity", "torch"), "batch": ("orthogonal", "identity")}  # the others: orthogonal
 State = tuple[Tensor, Tensor]
+Batches = Iterable[tuple[Any, ...]]  # arguments of a model
 
 
 class StepwiseLSTM(nn.Module):
@@ -48,10 +50,8 @@ class StepwiseLSTM(nn.Module):
         self.scale_c = nn.Parameter(torch.full((hidden_size,), weight_init)) if cell else None
         self.bias_c = nn.Parameter(torch.zeros(hidden_size)) if cell else None
         self.norms, self.cell_norms = (
-            nn.ModuleList(
-                nn.BatchNorm1d(size, eps, affine=False) for _ in range(max_length if kind in ("joint", "input") else 0)
-            )
-            for size in (gates, hidden_size)
+            nn.ModuleList(nn.BatchNorm1d(size, eps, affine=False) for _ in range(max_length if kind in kinds else 0))
+            for size, kinds in ((gates, ("joint", "input")), (hidden_size, ("joint",)))
         )
 
     def forward(self, input: Tensor, state: State | None = None) -> Tensor:
@@ -95,8 +95,9 @@ class Recurrent(nn.Module):
         kind: which.
         sizes: of inputs, hidden state and final outputs.
         max_length: steps with statistics of their own.
-        weight_init, eps, normalize_cell, hidden_init: of `BatchNormLSTM`; the first two of all normalised layers.
-    Raises: ValueError: an unknown kind.
+        weight_init, eps, normalize_cell, hidden_init: of `BatchNormLSTM`; the first two of all normalised layers, the
+            last of "lstm" as well.
+    Raises: ValueError: an unknown kind, or a start that it does not have.
     """
 
     def __init__(
@@ -113,15 +114,14 @@ class Recurrent(nn.Module):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"model must be one of {', '.join(KINDS)}, got {kind!r}")
+        if hidden_init not in (starts := STARTS.get(kind, ("orthogonal",))):
+            raise ValueError(f"hidden_init of model {kind!r} must be one of {', '.join(starts)}, got {hidden_init!r}")
         inputs, hidden, outputs = sizes
-        self.hidden_size = hidden
         self.layer: nn.Module
         if kind == "lstm":
             self.layer = nn.LSTM(inputs, hidden)
             start_lstm(self.layer, hidden_init)
-        elif hidden_init == "torch":
-            raise ValueError(f"hidden_init 'torch' is for model 'lstm', got {kind!r}")
-        elif kind == "batch":
+        elif kind == "batch" and hidden_init != "torch":
             self.layer = BatchNormLSTM(
                 inputs,
                 hidden,
@@ -132,9 +132,7 @@ class Recurrent(nn.Module):
                 hidden_init=hidden_init,
             )
         else:
-            self.layer = StepwiseLSTM(
-                kind, inputs, hidden, max_length=max_length, weight_init=weight_init, eps=eps
-            )
+            self.layer = StepwiseLSTM(kind, inputs, hidden, max_length=max_length, weight_init=weight_init, eps=eps)
         self.head = nn.Linear(hidden, outputs)
 
     def forward(self, input: Tensor, state: State | None = None, lengths: Tensor | None = None) -> Tensor:
@@ -150,25 +148,51 @@ class Recurrent(nn.Module):
             outputs = self.layer(input, state)
         return outputs
 
-    def settle(self, batches: Iterable[Tensor | tuple[Tensor, ...]]) -> None:
-        """Give layers with batch statistics exact ones, from inputs (time, batch, ·) or tuples of arguments."""
+    def settle(self, batches: Batches) -> None:
+        """Go to evaluation, with exact statistics of these batches for a layer that has any."""
         if isinstance(self.layer, BatchNormLSTM):
             population_statistics(self, batches)
         elif isinstance(self.layer, StepwiseLSTM) and len(self.layer.norms):
             batch_norm.population_statistics(self, batches)
+        self.eval()
+
+    @contextmanager
+    def settled(self, batches: Batches) -> Iterator[None]:
+        """Be in evaluation for a while, with exact statistics; then in training, with those of before."""
+        running = self.statistics()
+        self.settle(batches)
+        yield
+        self.restore(running)
+        self.train()
+
+    def statistics(self) -> dict[str, Tensor]:
+        """A copy of what is stored."""
+        return {name: value.clone() for name, value in self.named_buffers()}
+
+    @torch.no_grad()
+    def restore(self, statistics: Mapping[str, Tensor]) -> None:
+        """Store statistics that were copied."""
+        for name, value in self.named_buffers():
+            value.copy_(statistics[name])
+
+    @torch.no_grad()
+    def average_statistics(self) -> None:
+        """Give every step of the paper's layer the mean of the statistics of all steps."""
+        for name, value in self.named_buffers():
+            if "running" in name:
+                value.copy_(value.mean(0).expand_as(value))
 
 
 def start_lstm(layer: nn.LSTM, hidden_init: HiddenInit) -> None:
     """The starting values of `BatchNormLSTM` for torch's layer, or its own weights; forget bias 1 in either case."""
     hidden = layer.hidden_size
-    weight = layer.weight_hh_l0
+    weight_ih, weight_hh, bias_ih, bias_hh = layer.parameters()
     with torch.no_grad():
         if hidden_init != "torch":
-            nn.init.orthogonal_(layer.weight_ih_l0)
-            nn.init.orthogonal_(weight)
+            nn.init.orthogonal_(weight_ih)
+            nn.init.orthogonal_(weight_hh)
         if hidden_init == "identity":
             gates = nn.init.orthogonal_(torch.empty(3 * hidden, hidden))
-            weight.copy_(torch.cat((gates[: 2 * hidden], torch.eye(hidden), gates[2 * hidden :])))
-        for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
-            bias.zero_()
-        layer.bias_ih_l0[hidden : 2 * hidden] = 1
+            weight_hh.copy_(torch.cat((gates[: 2 * hidden], torch.eye(hidden), gates[2 * hidden :])))
+        bias_ih.zero_()[hidden : 2 * hidden] = 1
+        bias_hh.zero_()

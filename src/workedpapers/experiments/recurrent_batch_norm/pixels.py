@@ -1,17 +1,18 @@
 """Pictures read pixel by pixel: the paper's first task at the sizes of this book."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from workedpapers.lab import Experiment, progress
+from workedpapers.lab import Experiment
 from workedpapers.recurrent_batch_norm import BatchNormLSTM
 from workedpapers.tasks.splits import Split
 
+from .descent import descend, seeded
 from .models import HiddenInit, Recurrent, State
 
 SIDES = {"digits": 8, "mnist": 14}
@@ -116,59 +117,47 @@ def train(config: Pixels, seed: int, device: torch.device) -> dict[str, object]:
 
     Returns: `train_error` (the first 1,000 images), `validation_error`, `test_error`, in %, with exact statistics of
         every step where there are any; `loss`, mean of the last 50 updates; `curve_updates`, `curve_error`: error on
-        the first 1,000 held-out images at ten moments; `gradient`: largest norm of the gradient before clipping, in the first 20 updates (None
-        where it is not finite); for the paper's model also `running_error`, `averaged_error`, `batch_error`: test error
-        with running statistics, with statistics averaged over time and with those of batches of 100.
+        the first 1,000 validation images at ten moments; `gradient`: largest norm of the gradient before clipping, in
+        the first 20 updates (None where it is not finite); `skipped`: updates left out because it was not; for the
+        paper's model also `running_error`, `averaged_error`, `batch_error`: test error with running statistics, with
+        statistics averaged over time and with those of batches of 100.
     """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         whole, test = sequences(config, "train", device), sequences(config, "test", device)
         held = whole.cut(slice(-HELD[config.data], None))
         seen = whole.cut(slice(min(config.train_size, len(whole.labels) - HELD[config.data])))
         test = test.cut(slice(config.test_size))
         model = build(config, whole.images.shape[1]).to(device)
         batches = seen.batches(config.batch_size, torch.Generator().manual_seed(seed))
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / config.updates)
-        losses: list[float] = []
-        norms: list[float] = []
-        curve: dict[str, list[float]] = {"curve_updates": [], "curve_error": []}
-        for done in progress(range(1, config.updates + 1), f"{config.model} {config.order}"):
+
+        def loss() -> Tensor:
             images, labels = next(batches)
-            loss = F.cross_entropy(model(images, noisy_state(config, images)), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            norms.append(float(nn.utils.clip_grad_norm_(model.parameters(), 1.0)))
-            if math.isfinite(norms[-1]):  # an update with NaN would end the run
-                optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
-            if done % max(config.updates // 10, 1) == 0:
-                running = _statistics(model)
-                _settle(model, config, seen, 20)
-                curve["curve_updates"].append(done)
-                curve["curve_error"].append(error(model, held.cut(slice(1_000))))
-                _restore(model, running)
-                model.train()
-        running = _statistics(model)
-        _settle(model, config, seen, 100)
+            return F.cross_entropy(model(images, noisy_state(config, images)), labels)
+
+        def validation_error() -> float:
+            with model.settled(_arguments(config, seen, 20)):
+                return error(model, held.cut(slice(1_000)))
+
+        run = descend(model, loss, config, f"{config.model} {config.order}", validation_error)
+        running = model.statistics()
+        model.settle(_arguments(config, seen, 100))
         metrics: dict[str, object] = {
             "train_error": error(model, seen.cut(slice(1_000))),
             "validation_error": error(model, held),
             "test_error": error(model, test),
-            "loss": sum(losses[-50:]) / len(losses[-50:]),
-            "gradient": max(norms[:20]) if all(map(math.isfinite, norms[:20])) else None,
-            "skipped": sum(not math.isfinite(norm) for norm in norms),
+            "loss": run.loss,
+            "gradient": max(run.norms[:20]) if all(map(math.isfinite, run.norms[:20])) else None,
+            "skipped": sum(not math.isfinite(norm) for norm in run.norms),
         }
         if isinstance(model.layer, BatchNormLSTM):
-            exact = _statistics(model)
-            _restore(model, running)
+            exact = model.statistics()
+            model.restore(running)
             metrics["running_error"] = error(model, test)
-            averaged = {name: value.mean(0).expand_as(value) for name, value in exact.items() if "running" in name}
-            _restore(model, exact | averaged)
+            model.restore(exact)
+            model.average_statistics()
             metrics["averaged_error"] = error(model, test)
             metrics["batch_error"] = error(model, test, batch_statistics=True)
-        return metrics | curve
+        return metrics | {"curve_updates": run.moments, "curve_error": run.measured}
 
 
 def error(model: Classifier, split: Split, batch_statistics: bool = False) -> float:
@@ -180,26 +169,11 @@ def error(model: Classifier, split: Split, batch_statistics: bool = False) -> fl
     return 100 * float((torch.cat(answers) != split.labels).double().mean())
 
 
-def _settle(model: Classifier, config: Pixels, seen: Split, most: int) -> None:
-    parts = torch.split(seen.images, config.batch_size)[:most]
-    model.settle(_arguments(config, parts))
-    model.eval()
-
-
-def _arguments(config: Pixels, parts: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:
-    for part in parts:
+def _arguments(config: Pixels, seen: Split, most: int) -> Iterator[tuple[Tensor, State | None]]:
+    """The first batches of the training images, and the states that they start from."""
+    for part in torch.split(seen.images, config.batch_size)[:most]:
         if len(part) > 1:
-            yield part, noisy_state(config, part)  # type: ignore[misc]
-
-
-def _statistics(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.named_buffers()}
-
-
-def _restore(model: nn.Module, statistics: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, value in model.named_buffers():
-            value.copy_(statistics[name])
+            yield part, noisy_state(config, part)
 
 
 def trainings(book: Sequence[Pixels], seeds: Sequence[int] = range(5)) -> Experiment[Pixels]:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workedpapers.lab import Experiment, progress
+from workedpapers.lab import Experiment
 
+from .descent import descend, seeded
 from .models import Recurrent
 
 LETTERS = 8  # symbols that are to be recalled; then the marker, then the padding
@@ -21,7 +22,7 @@ class Recall:
     """One configuration.
 
     A sequence of random letters, of 5 to 40 steps, with a marker somewhere; the letter behind the marker is to be said
-    after the last step. Batches are padded to the longest.
+    after the last step. All are padded to 40 steps.
 
     Args:
         model: of `models.KINDS`.
@@ -84,31 +85,22 @@ def train(config: Recall, seed: int, device: torch.device) -> dict[str, object]:
     """Train one network; the metrics of the row.
 
     Returns: `test_error`, % on new sequences; `validation_error`, on others; `long_error`: on sequences one to two
-        times as long as the longest of training;
-        `short_error`, `middle_error`, `end_error`: those of the shortest, middle and longest third; `loss`: mean of the
-        last 50 updates.
+        times as long as the longest of training; `short_error`, `middle_error`, `end_error`: those of the shortest,
+        middle and longest third; `loss`: mean of the last 50 updates.
     Raises: ValueError: an unknown treatment of the padding.
     """
     if config.padding not in TREATMENTS:
         raise ValueError(f"padding must be one of {', '.join(TREATMENTS)}, got {config.padding!r}")
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         model = Reader(config).to(device)
         batches = _batches(config, torch.Generator().manual_seed(seed), device)
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / config.updates)
-        losses: list[float] = []
-        for _ in progress(range(config.updates), f"{config.model} {config.padding}"):
+
+        def loss() -> Tensor:
             symbols, lengths, answers = next(batches)
-            loss = F.cross_entropy(model(symbols, lengths), answers)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item())
+            return F.cross_entropy(model(symbols, lengths), answers)
+
+        run = descend(model, loss, config, f"{config.model} {config.padding}")
         model.settle(next(batches)[:2] for _ in range(100))
-        model.eval()
         generator = torch.Generator().manual_seed(10_000 + seed)
         validation, test = (draw(config.test_size, config.shortest, config.longest, generator) for _ in range(2))
         longer = draw(config.test_size, config.longest + 1, 2 * config.longest, generator)
@@ -120,7 +112,7 @@ def train(config: Recall, seed: int, device: torch.device) -> dict[str, object]:
             "validation_error": _percent(_wrong(model, validation)),
             "long_error": _percent(_wrong(model, longer)),
             **{f"{name}_error": _percent(wrong[third == i]) for i, name in enumerate(("short", "middle", "end"))},
-            "loss": sum(losses[-50:]) / len(losses[-50:]),
+            "loss": run.loss,
         }
 
 

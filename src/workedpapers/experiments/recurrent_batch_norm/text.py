@@ -1,17 +1,18 @@
 """Characters of a text: the paper's second task on a small one, and test sequences longer than those of training."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from workedpapers.lab import Experiment, progress
+from workedpapers.lab import Experiment
 from workedpapers.recurrent_batch_norm import BatchNormLSTM
 from workedpapers.tasks.text import PARTS, text
 
+from .descent import descend, seeded
 from .models import Recurrent
 
 LENGTHS = (100, 200, 400)  # of the test sequences
@@ -69,56 +70,44 @@ def train(config: Text, seed: int, device: torch.device) -> dict[str, object]:
     Returns: `train_bits` (mean of the last 50 updates), `validation_bits`, `test_bits` a character in sequences of the
         length of training; `bits_100`, `bits_200`, `bits_400`: the same in sequences so long, and for the paper's model
         `averaged_…` and `batch_…`, with statistics averaged over time or those of the test batch (of 50 sequences)
-        instead of each step's own and, past the last, the last one's; `curve_bits`: bits at every step of the longest;
-        `curve_updates`, `curve_validation`: bits on validation text at ten moments; for the paper's model
+        instead of each step's own and, past the last, the last one's; `curve_bits`: bits by step in the longest, means
+        of ten steps; `curve_updates`, `curve_validation`: bits on validation text at ten moments; for the paper's model
         `curve_mean`, `curve_spread`: how far the stored means and log deviations of step t are from those of the last
-        step, root mean square over all units, in deviations of the last step; and `units_mean`, `units_spread`: those
-        of four units of the cell.
+        step, root mean square over all units, in deviations of the last step (a variance of zero, as that of W_h h at
+        step 1, counts as 1e-10); and `units_mean`, `units_spread`: those of four units of the cell.
     """
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with seeded(seed, device):
         texts = {part: text(config.data, part).codes.to(device) for part in PARTS}
         model = Reader(config, len(text(config.data).alphabet)).to(device)
         batches = _crops(texts["train"], config, torch.Generator().manual_seed(seed))
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: 1 - done / config.updates)
-        losses: list[float] = []
-        curve: dict[str, list[float]] = {"curve_updates": [], "curve_validation": []}
-        for done in progress(range(1, config.updates + 1), f"{config.model} {config.hidden_size}"):
+
+        def loss() -> Tensor:
             crops = next(batches)
-            loss = F.cross_entropy(model(crops[:, :-1]).flatten(0, 1), crops[:, 1:].t().flatten())
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.item() / math.log(2))
-            if done % max(config.updates // 10, 1) == 0:
-                running = _buffers(model)
-                _settle(model, config, texts["train"], 20)
-                curve["curve_updates"].append(done)
-                curve["curve_validation"].append(_mean(bits(model, texts["validation"][: config.test_size // 4], config.length)))
-                _restore(model, running)
-                model.train()
-        _settle(model, config, texts["train"], 100)
+            return F.cross_entropy(model(crops[:, :-1]).flatten(0, 1), crops[:, 1:].t().flatten())
+
+        def validation_bits() -> float:
+            with model.settled(_inputs(config, texts["train"], 20)):
+                return _mean(bits(model, texts["validation"][: config.test_size // 4], config.length))
+
+        run = descend(model, loss, config, f"{config.model} {config.hidden_size}", validation_bits)
+        model.settle(_inputs(config, texts["train"], 100))
         test = texts["test"][: config.test_size]
+        by_step = {length: bits(model, test, length) for length in LENGTHS}
         metrics: dict[str, object] = {
-            "train_bits": _mean(torch.tensor(losses[-50:])),
+            "train_bits": run.loss / math.log(2),
             "validation_bits": _mean(bits(model, texts["validation"], config.length)),
             "test_bits": _mean(bits(model, texts["test"], config.length)),
+            **{f"bits_{length}": _mean(values) for length, values in by_step.items()},
+            "curve_bits": [round(float(v), 4) for v in by_step[LENGTHS[-1]].view(-1, 10).mean(1)],
         }
-        by_step = {length: bits(model, test, length) for length in LENGTHS}
-        metrics |= {f"bits_{length}": _mean(values) for length, values in by_step.items()}
-        metrics["curve_bits"] = [round(float(v), 4) for v in by_step[LENGTHS[-1]].view(-1, 10).mean(1)]
         if isinstance(model.layer, BatchNormLSTM):
             metrics |= _of_statistics(model.layer)
-            exact = _buffers(model)
-            averaged = {name: value.mean(0).expand_as(value) for name, value in exact.items() if "running" in name}
-            _restore(model, exact | averaged)
+            exact = model.statistics()
+            model.average_statistics()
             metrics |= {f"averaged_{length}": _mean(bits(model, test, length)) for length in LENGTHS}
-            _restore(model, exact)
+            model.restore(exact)
             metrics |= {f"batch_{length}": _mean(bits(model, test, length, True)) for length in LENGTHS}
-        return metrics | curve
+        return metrics | {"curve_updates": run.moments, "curve_validation": run.measured}
 
 
 def bits(model: nn.Module, codes: Tensor, length: int, batch_statistics: bool = False) -> Tensor:
@@ -130,8 +119,6 @@ def bits(model: nn.Module, codes: Tensor, length: int, batch_statistics: bool = 
     total = torch.zeros(length, dtype=torch.float64)
     with torch.no_grad():
         for part, target in zip(inputs.split(size), targets.split(size), strict=True):
-            if batch_statistics and len(part) < 2:
-                continue
             loss = F.cross_entropy(model(part).flatten(0, 1), target.t().flatten(), reduction="none")
             total += loss.view(length, -1).double().sum(1).cpu()
     model.eval()
@@ -149,10 +136,11 @@ def _crops(codes: Tensor, config: Text, generator: torch.Generator) -> Iterator[
         yield codes[(starts + steps).to(codes.device)]
 
 
-def _settle(model: Reader, config: Text, codes: Tensor, most: int) -> None:
+def _inputs(config: Text, codes: Tensor, most: int) -> Iterator[tuple[Tensor]]:
+    """Batches for exact statistics, always the same."""
     crops = _crops(codes, config, torch.Generator().manual_seed(1))
-    model.settle((next(crops)[:, :-1],) for _ in range(most))
-    model.eval()
+    for _ in range(most):
+        yield (next(crops)[:, :-1],)
 
 
 def _of_statistics(layer: BatchNormLSTM) -> dict[str, object]:
@@ -161,23 +149,13 @@ def _of_statistics(layer: BatchNormLSTM) -> dict[str, object]:
     means = torch.cat([layer.get_buffer(f"running_mean_{kind}") for kind in kinds], 1)
     logs = 0.5 * torch.cat([layer.get_buffer(f"running_var_{kind}") for kind in kinds], 1).clamp_min(1e-10).log()
     deviation = logs[-1].exp()
-    four = layer.running_mean_c[:, :4], layer.running_var_c[:, :4].sqrt()
+    mean_c, var_c = (layer.get_buffer(f"running_{kind}_c")[:, :4] for kind in ("mean", "var"))
     return {
         "curve_mean": ((means - means[-1]) / deviation).square().mean(1).sqrt().tolist(),
         "curve_spread": (logs - logs[-1]).square().mean(1).sqrt().tolist(),
-        "units_mean": four[0].t().flatten().tolist(),
-        "units_spread": four[1].t().flatten().tolist(),
+        "units_mean": mean_c.t().flatten().tolist(),
+        "units_spread": var_c.sqrt().t().flatten().tolist(),
     }
-
-
-def _buffers(model: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.named_buffers()}
-
-
-def _restore(model: nn.Module, statistics: Mapping[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, value in model.named_buffers():
-            value.copy_(statistics[name])
 
 
 def trainings(book: Sequence[Text], seeds: Sequence[int] = range(3)) -> Experiment[Text]:
