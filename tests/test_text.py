@@ -27,7 +27,8 @@ def test_parts_make_up_the_whole():
     whole = "".join(parts[0].alphabet[code] for part in parts for code in part.codes.tolist())
     assert whole == " ".join(map(str, range(5000)))
     sizes = [len(part.codes) for part in parts]
-    assert sizes[0] == round(0.9 * len(whole)) and abs(sizes[1] - sizes[2]) <= 1
+    assert sizes[0] == round(0.9 * len(whole))
+    assert abs(sizes[1] - sizes[2]) <= 1
     assert parts[0].codes.dtype == torch.int64
 
 
@@ -90,5 +91,5 @@ def test_download_that_fails(home, monkeypatch, answer):
 def test_cache_that_cannot_be_written(home):
     folder, _ = home
     (folder / "cache").write_text("a file")
-    with pytest.raises(OSError, match="cannot save .* Make its folder writable"):
+    with pytest.raises(OSError, match=r"cannot save .* Make its folder writable"):
         text()

@@ -81,6 +81,7 @@ __all__ = [
     "TUNED_PARTS",
     "TUNED_RECALL",
     "TUNED_REDRAWN",
+    "TUNED_STARTS",
     "TUNED_TEXT",
     "Dead",
     "Gain",

@@ -15,7 +15,7 @@ from workedpapers.tasks.splits import Split
 from .descent import seeded
 
 WEIGHTS = ("orthogonal", "identity")
-INPUTS = ("none", "white")
+INPUTS = ("none", "white", "pixels")
 GAMMAS = (0.1, 0.3, 0.5, 0.7, 1.0)
 
 
@@ -26,7 +26,8 @@ class Gain:
     Args:
         gamma: γ of both norms.
         weights: W, "orthogonal" or "identity".
-        inputs: "none", or "white": standard normal, of its own for each unit and step.
+        inputs: "none"; "white": standard normal, of its own for each unit and step; "pixels": digits, one pixel a step,
+            times ±1 for each unit, from the end of the picture backwards as many steps as there are.
         units, batch_size, steps: of the run.
         back: steps over which the gradient is followed.
     """
@@ -41,8 +42,8 @@ class Gain:
 
 
 def standardize(x: Tensor) -> Tensor:
-    """Every column over the batch, float64 and without ε."""
-    return (x - x.mean(0)) / x.var(0, correction=0).sqrt()
+    """Every column over the batch, without ε; 0 where all are equal."""
+    return (x - x.mean(0)) / x.var(0, correction=0).clamp_min(1e-20).sqrt()
 
 
 def norms(config: Gain, seed: int, device: torch.device) -> dict[str, object]:
@@ -61,6 +62,10 @@ def norms(config: Gain, seed: int, device: torch.device) -> dict[str, object]:
     weight = torch.eye(config.units, dtype=torch.float64)
     if config.weights == "orthogonal":
         weight = torch.linalg.qr(normal(config.units, config.units))[0]
+    if config.inputs == "pixels":
+        pixels = Split.load("digits", "train", torch.device("cpu")).images[: config.batch_size].flatten(1)
+        pixels = pixels[:, -config.steps :].double()
+        signs = normal(config.units).sign()
     h = normal(*size).mul_(config.gamma).tanh_()
     kept: list[Tensor] = []
     for t in range(config.steps):
@@ -71,6 +76,8 @@ def norms(config: Gain, seed: int, device: torch.device) -> dict[str, object]:
         z = config.gamma * standardize(h @ weight.T)
         if config.inputs == "white":
             z = z + config.gamma * standardize(normal(*size))
+        elif config.inputs == "pixels":
+            z = z + config.gamma * standardize(pixels[:, t, None]) * signs
         h = torch.tanh(z)
     slope = normal(*size)
     (h * slope).sum().backward()
@@ -157,7 +164,10 @@ GAINS = Experiment(
             Gain(weights=weights, inputs=inputs, units=10, batch_size=12, steps=8, back=5)
             for weights, inputs in product(WEIGHTS, INPUTS)
         ],
-        "book": [Gain(*settings) for settings in product(GAMMAS, WEIGHTS, INPUTS)],
+        "book": [
+            *(Gain(*settings) for settings in product(GAMMAS, WEIGHTS, INPUTS[:2])),
+            *(Gain(*settings, "pixels", steps=64, back=60) for settings in product(GAMMAS, WEIGHTS)),
+        ],
     },
     {"check": range(1), "book": range(5)},
 )
