@@ -107,6 +107,9 @@ def problem_with(prompt: Prompt, before: NotebookNode, after: NotebookNode) -> s
     missing = first_missing(prompt.lines, printed(after))
     if missing is not None:
         return f"{prompt}: the changed cell does not print {missing!r} (in this order), but\n{_quoted(after)}"
+    ends = [f"{output.ename}: {output.evalue}" for output in after.outputs if output.output_type == "error"]
+    if ends and not any(_matches(line, end.splitlines()[0]) for line in prompt.lines for end in ends):
+        return f"{prompt}: the changed cell ends in an error of which the prompt says nothing:\n{_quoted(after)}"
     if first_missing(prompt.lines, printed(before)) is None:
         return f"{prompt}: shows nothing, the unchanged cell prints those lines, too:\n{_quoted(before)}"
     return None

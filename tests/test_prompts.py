@@ -100,6 +100,14 @@ def test_a_prompt_whose_lines_the_unchanged_cell_prints_too_shows_nothing():
     assert problem_with(Prompt(1, 0, "a", "b", ("first", "new")), both, printing("first", "new")) is None
 
 
+def test_an_error_of_which_the_prompt_says_nothing_is_reported():
+    after = printing("new")
+    after.outputs.append(new_output("error", ename="ValueError", evalue="too\nlong", traceback=[]))
+    problem = problem_with(Prompt(1, 0, "a", "b", ("new",)), printing("first"), after)
+    assert "ends in an error of which the prompt says nothing" in problem
+    assert problem_with(Prompt(1, 0, "a", "b", ("new", "ValueError: too")), printing("first"), after) is None
+
+
 STUB = new_code_cell("def double(x):\n    raise NotImplementedError", metadata={"tags": ["exercise-1"]})
 CHECKER = new_code_cell("def check_exercise_1(f):\n    assert f(2) == 4", metadata={"tags": ["exercise-1-checker"]})
 LAX_CHECKER = new_code_cell("def check_exercise_1(f):\n    f(2)", metadata={"tags": ["exercise-1-checker"]})
