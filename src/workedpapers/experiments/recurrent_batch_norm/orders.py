@@ -15,7 +15,7 @@ def arms(order: str, data: str = "digits") -> dict[str, Pixels]:
     plain = replace(batch, noise=0.0)
     return {
         "lstm": replace(plain, model="lstm", hidden_init="torch", standardize=True),
-        "layer": replace(plain, model="layer", weight_init=1.0),
+        "layer": replace(plain, model="layer", weight_init=1.0, standardize=True),
         "batch": batch,
     }
 
@@ -25,19 +25,19 @@ MNIST_ROWS, MNIST_PERMUTED = arms("rows", "mnist"), arms("permuted", "mnist")
 REDRAWN = {name: replace(PERMUTED[name], order="redrawn") for name in ("lstm", "batch")}
 TUNED_DIGITS = {
     ROWS["lstm"]: 0.01,
-    ROWS["layer"]: 0.03,
+    ROWS["layer"]: 0.01,
     ROWS["batch"]: 0.1,
     PERMUTED["lstm"]: 0.01,
     PERMUTED["layer"]: 0.01,
     PERMUTED["batch"]: 0.01,
 }
 TUNED_MNIST = {
-    MNIST_ROWS["lstm"]: 0.01,
+    MNIST_ROWS["lstm"]: 0.03,
     MNIST_ROWS["layer"]: 0.01,
     MNIST_ROWS["batch"]: 0.01,
     MNIST_PERMUTED["lstm"]: 0.01,
     MNIST_PERMUTED["layer"]: 0.01,
-    MNIST_PERMUTED["batch"]: 0.01,
+    MNIST_PERMUTED["batch"]: 0.1,
 }
 TUNED_REDRAWN = {REDRAWN["lstm"]: 0.01, REDRAWN["batch"]: 0.01}
 SEARCH_DIGITS, DIGITS = searched(trainings, TUNED_DIGITS), tuned(trainings, TUNED_DIGITS, range(5))
@@ -49,10 +49,10 @@ TUNED_STARTS = {
     replace(ROWS["lstm"], standardize=False): 0.01,
     replace(ROWS["lstm"], hidden_init="orthogonal"): 0.03,
     replace(ROWS["lstm"], hidden_init="orthogonal", standardize=False): 0.03,
-    replace(ROWS["layer"], standardize=True): 0.01,
+    replace(ROWS["layer"], standardize=False): 0.03,
     replace(PERMUTED["lstm"], standardize=False): 0.01,
     replace(PERMUTED["lstm"], hidden_init="orthogonal"): 0.03,
     replace(PERMUTED["lstm"], hidden_init="orthogonal", standardize=False): 0.01,
-    replace(PERMUTED["layer"], standardize=True): 0.01,
+    replace(PERMUTED["layer"], standardize=False): 0.01,
 }
 SEARCH_STARTS, STARTS = searched(trainings, TUNED_STARTS), tuned(trainings, TUNED_STARTS, range(5))
