@@ -18,7 +18,7 @@ from workedpapers.recurrent_batch_norm import BatchNormLSTM, population_statisti
 TIME, H = 6, 4
 LENGTHS = [2, 6, 1, 4, 3, 6, 5, 4, 2]  # the last two steps of six have two or three sequences
 FEW = [2, 6, 1, 4, 3]  # the last two have one
-SIZES = [(1, 8), (2, 16), (3, 5), (7, 5), (1, 9)]  # input size and batch: statistics of W x from x, and directly
+SIZES = [(1, 8), (2, 16), (3, 5), (7, 5), (1, 2)]  # input size and batch; one input has a short cut of its own
 
 
 def double(*sizes, seed=0):
@@ -418,6 +418,19 @@ def test_float32_keeps_its_digits(input_size, batch):
     loop = errors(values_and_gradients(lambda *args: reference(single, *args), single, *arguments))
     for error, usual in zip(ours, loop, strict=True):  # weight_ih has next to no gradient where its scale has no effect
         assert error < max(1e-4, 2 * usual)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_inputs_that_go_along_with_each_other_leave_no_negative_variance(size):
+    model = layer(2, dtype=torch.float32)
+    with torch.no_grad():
+        model.weight_ih[:, 1] = -model.weight_ih[:, 0]
+    x = size * double(TIME, 64, 1).float().expand(TIME, 64, 2)  # so that W x is 0
+    output, _ = model(x)
+    output.sum().backward()
+    assert output.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all((buffer >= 0).all() for name, buffer in model.named_buffers() if "var" in name)
 
 
 @pytest.mark.parametrize("input_size", [1, 3])

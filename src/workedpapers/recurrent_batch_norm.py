@@ -204,15 +204,14 @@ class BatchNormLSTM(nn.Module):
         x = x - mean_x
 
         maps = None
-        if self.input_size <= batch // 8:  # then eq. (RBN.21) is cheaper: statistics of W x from those of x
-            covariance = (x * share).transpose(1, 2) @ x
-            shift, var_ih = bias, ((weight_ih @ covariance) * weight_ih).sum(2)
+        if self.input_size == 1:  # W x has rank one, eq. (RBN.21): the variance of x gives that of every row
+            shift, var_ih = bias, (share * x.square()).sum(1) * weight_ih.T.square()
             if stored is not None:
                 var_ih = torch.where(chosen, stored[0][1], var_ih)
             factor = scale_ih * torch.rsqrt(var_ih + self.eps)
             if stored is not None:
                 shift = bias - factor * torch.where(chosen, stored[0][0], 0)
-            maps = torch.cat((factor.unsqueeze(1) * weight_ih.T, shift.expand(time, -1).unsqueeze(1)), 1)
+            maps = torch.stack((factor * weight_ih.T, shift.expand(time, -1)), 1)
             x = F.pad(x, (0, 1), value=1.0)
         keep = torch.is_grad_enabled() and any(v.requires_grad for v in (x, h, c, *self.parameters()))
         plan = _Plan(counts, fixed, self.normalize_cell, self.eps, keep, stored)
@@ -375,8 +374,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,  # (time, I, batch) without its mean; with maps, a last feature is 1
-        maps: Tensor | None,  # (time, I + 1, 4H): input term and bias of every step; None for weight_ih x in the loop
+        x: Tensor,  # (time, I, batch) without its mean; with maps, a second feature is 1
+        maps: Tensor | None,  # (time, 2, 4H): input term and bias of every step; None for weight_ih x in the loop
         weight_hh: Tensor,
         weight_ih: Tensor,
         scales: Tensor,  # (K, 4H): of weight_hh h and, without maps, of weight_ih x
