@@ -246,6 +246,18 @@ def test_a_step_on_which_one_sequence_runs_leaves_its_statistics_alone():
         assert changed.tolist() == [True] * 4 + [False] * 2
 
 
+@pytest.mark.parametrize("statistics", ["per_step", "shared"])
+def test_one_step_counts_and_a_batch_without_two_sequences_does_not(statistics):
+    model = layer(3, statistics=statistics)
+    before = copy.deepcopy(model.state_dict())
+    model(double(TIME, 1, 3), lengths=torch.tensor([6]))
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    model(double(1, 8, 3))
+    values = (double(1, 8, 3)[0] @ model.weight_ih.T).detach()
+    torch.testing.assert_close(model.running_mean_ih[0], 0.9 * before["running_mean_ih"][0] + 0.1 * values.mean(0))
+    assert model.num_batches_tracked[0] == 4
+
+
 @pytest.mark.parametrize("input_size", [1, 3])
 def test_shared_statistics_are_the_average_over_the_steps(input_size):
     model, seen = layer(input_size, max_length=4, statistics="shared", momentum=0.3), {}
