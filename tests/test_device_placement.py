@@ -69,7 +69,6 @@ def run_pooling(training=True, **options):
 
 
 def run_recurrent_norm(training, input_size, **options):
-    """With a batch for which the statistics of W x come from those of x where input_size is 1."""
     model = BatchNormLSTM(input_size, 5, max_length=3, **options).to("meta").train(training)
     output, state = model(meta(4, 8, input_size))
     return model(meta(4, 8, input_size), state)[0] + output

@@ -18,7 +18,7 @@ from workedpapers.recurrent_batch_norm import BatchNormLSTM, population_statisti
 TIME, H = 6, 4
 LENGTHS = [2, 6, 1, 4, 3, 6, 5, 4, 2]  # the last two steps of six have two or three sequences
 FEW = [2, 6, 1, 4, 3]  # the last two have one
-SIZES = [(1, 8), (2, 16), (3, 5), (7, 5), (1, 9)]  # input size and batch: statistics of W x from x, and directly
+SIZES = [(1, 8), (2, 16), (3, 5), (7, 5), (1, 2)]  # input size and batch; one input has a short cut of its own
 
 
 def double(*sizes, seed=0):
@@ -246,6 +246,18 @@ def test_a_step_on_which_one_sequence_runs_leaves_its_statistics_alone():
         assert changed.tolist() == [True] * 4 + [False] * 2
 
 
+@pytest.mark.parametrize("statistics", ["per_step", "shared"])
+def test_one_step_counts_and_a_batch_without_two_sequences_does_not(statistics):
+    model = layer(3, statistics=statistics)
+    before = copy.deepcopy(model.state_dict())
+    model(double(TIME, 1, 3), lengths=torch.tensor([6]))
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    model(double(1, 8, 3))
+    values = (double(1, 8, 3)[0] @ model.weight_ih.T).detach()
+    torch.testing.assert_close(model.running_mean_ih[0], 0.9 * before["running_mean_ih"][0] + 0.1 * values.mean(0))
+    assert model.num_batches_tracked[0] == 4
+
+
 @pytest.mark.parametrize("input_size", [1, 3])
 def test_shared_statistics_are_the_average_over_the_steps(input_size):
     model, seen = layer(input_size, max_length=4, statistics="shared", momentum=0.3), {}
@@ -418,6 +430,19 @@ def test_float32_keeps_its_digits(input_size, batch):
     loop = errors(values_and_gradients(lambda *args: reference(single, *args), single, *arguments))
     for error, usual in zip(ours, loop, strict=True):  # weight_ih has next to no gradient where its scale has no effect
         assert error < max(1e-4, 2 * usual)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e4])
+def test_inputs_that_go_along_with_each_other_leave_no_negative_variance(size):
+    model = layer(2, dtype=torch.float32)
+    with torch.no_grad():
+        model.weight_ih[:, 1] = -model.weight_ih[:, 0]
+    x = size * double(TIME, 64, 1).float().expand(TIME, 64, 2)  # so that W x is 0
+    output, _ = model(x)
+    output.sum().backward()
+    assert output.isfinite().all()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert all((buffer >= 0).all() for name, buffer in model.named_buffers() if "var" in name)
 
 
 @pytest.mark.parametrize("input_size", [1, 3])

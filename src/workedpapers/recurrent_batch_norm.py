@@ -53,10 +53,13 @@ class BatchNormLSTM(nn.Module):
         running_mean_ih, running_mean_hh, running_mean_c, running_var_…: (max_length, …), or (1, …) if shared.
         num_batches_tracked: batches that every step's statistics have seen.
     Shape: input (time, batch, input_size) → output (time, batch, hidden_size).
-    Half precision: parameters may be of it; everything is computed in float32, under autocast as well.
-    Compilers: first derivatives only. torch.compile leaves the recurrence as it is (a graph break);
-        `torch.func.functional_call` takes the layer; other transforms of torch.func, and TorchScript, do not. As with
-        torch's layers, torch.utils.checkpoint counts a batch twice.
+    Half precision: parameters may be of it; everything is computed in float32, under autocast as well. Half-precision
+        running statistics lose small steps: keep the parameters in float32 and use autocast.
+    Derivatives: first ones, backwards, one gradient at a time. `torch.func.functional_call` takes the layer; vmap, grad
+        and the other transforms of torch.func, `is_grads_batched` and TorchScript do not. torch.compile leaves the
+        recurrence as it is (a graph break). torch.utils.checkpoint counts a batch twice, as with torch's layers.
+    Precision: where the batch has no variance, one step magnifies differences between examples, rounding included, by
+        up to 251 at the start, eq. (RBN.19): noise on the first state keeps them apart.
     Raises: ValueError, TypeError: an argument outside what is listed.
     """
 
@@ -116,10 +119,9 @@ class BatchNormLSTM(nn.Module):
         self.weight_ih.copy_(_orthogonal(self.weight_ih))
         self.weight_hh.copy_(_orthogonal(self.weight_hh))
         if self.hidden_init == "identity":
-            i, f, g, o = self.weight_hh.chunk(4)
-            for gate, block in zip((i, f, o), _orthogonal(self.weight_hh[size:]).chunk(3), strict=True):
-                gate.copy_(block)
-            g.zero_().fill_diagonal_(1)
+            gates = _orthogonal(self.weight_hh[size:])
+            identity = torch.eye(size, dtype=gates.dtype, device=gates.device)
+            self.weight_hh.copy_(torch.cat((gates[: 2 * size], identity, gates[2 * size :])))
         self.bias.zero_()[size : 2 * size] = 1
         for scale in (self.scale_ih, self.scale_hh, self.scale_c):
             if scale is not None:
@@ -204,15 +206,14 @@ class BatchNormLSTM(nn.Module):
         x = x - mean_x
 
         maps = None
-        if self.input_size <= batch // 8:  # then eq. (RBN.21) is cheaper: statistics of W x from those of x
-            covariance = (x * share).transpose(1, 2) @ x
-            shift, var_ih = bias, ((weight_ih @ covariance) * weight_ih).sum(2)
+        if self.input_size == 1:  # W x has rank one, eq. (RBN.21): the variance of x gives that of every row
+            shift, var_ih = bias, (share * x.square()).sum(1) * weight_ih.T.square()
             if stored is not None:
                 var_ih = torch.where(chosen, stored[0][1], var_ih)
             factor = scale_ih * torch.rsqrt(var_ih + self.eps)
             if stored is not None:
                 shift = bias - factor * torch.where(chosen, stored[0][0], 0)
-            maps = torch.cat((factor.unsqueeze(1) * weight_ih.T, shift.expand(time, -1).unsqueeze(1)), 1)
+            maps = torch.stack((factor * weight_ih.T, shift.expand(time, -1)), 1)
             x = F.pad(x, (0, 1), value=1.0)
         keep = torch.is_grad_enabled() and any(v.requires_grad for v in (x, h, c, *self.parameters()))
         plan = _Plan(counts, fixed, self.normalize_cell, self.eps, keep, stored)
@@ -221,8 +222,9 @@ class BatchNormLSTM(nn.Module):
         output, h, c, mean_h, var_z, *cell = _recurrence(
             x, maps, weight_hh, weight_ih, scales, bias, scale_c, bias_c, h, c, plan
         )
-        means = mean_x.detach().squeeze(1) @ weight_ih.detach().T, mean_h @ weight_hh.detach().T
-        variances = var_z[:, 1] if maps is None else var_ih.detach(), var_z[:, 0]
+        with torch.no_grad():
+            means = mean_x.squeeze(1) @ weight_ih.T, mean_h @ weight_hh.T
+        variances = var_z[:, 1] if maps is None else var_ih, var_z[:, 0]
         statistics = [*zip(means, variances, strict=True), (cell[0], cell[1])]
         return output, h.T.contiguous(), c.T.contiguous(), statistics
 
@@ -341,8 +343,9 @@ class _Totals:
         shared = self.layer.statistics == "shared"
         news = [m * new[: len(m)].cpu().double() for pair in statistics for new in pair]
         totals = [total for pair in self.sums for total in pair]
-        for total, new in zip((self.calls, self.count, *totals), (torch.ones_like(m), m, *news), strict=False):
-            total[: 1 if shared else len(m)] += new.sum(0, keepdim=True) if shared else new
+        for total, each in zip((self.calls, self.count, *totals), (torch.ones_like(m), m, *news), strict=False):
+            new = each.sum(0, keepdim=True) if shared else each
+            total[: len(new)] += new
 
     def store(self) -> None:
         """Write the layer's buffers."""
@@ -375,8 +378,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        x: Tensor,  # (time, I, batch) without its mean; with maps, a last feature is 1
-        maps: Tensor | None,  # (time, I + 1, 4H): input term and bias of every step; None for weight_ih x in the loop
+        x: Tensor,  # (time, I, batch) without its mean; with maps, a second feature is 1
+        maps: Tensor | None,  # (time, 2, 4H): input term and bias of every step; None for weight_ih x in the loop
         weight_hh: Tensor,
         weight_ih: Tensor,
         scales: Tensor,  # (K, 4H): of weight_hh h and, without maps, of weight_ih x
