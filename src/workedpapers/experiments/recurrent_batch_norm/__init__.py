@@ -102,7 +102,7 @@ __all__ = [
     "train",
 ]
 
-_pixels = Pixels(hidden_size=6, learning_rate=0.03, updates=3, batch_size=16, train_size=48, test_size=100)
+_pixels = Pixels(hidden_size=6, learning_rate=0.03, updates=3, batch_size=16, train_size=32, test_size=100)
 #: Seconds in all: every model, order and option once.
 CHECK = Experiment(
     "recurrent_batch_norm",
