@@ -21,15 +21,18 @@ GAMMAS = (0.1, 0.3, 0.5, 0.7, 1.0)
 
 @dataclass(frozen=True)
 class Gain:
-    """A network h_t = tanh(BN(W h_{t−1}; γ) + BN(x_t; γ)) and the gradient of a random linear loss of its last state.
+    """A network h_t = tanh(BN(W h_{t−1}; γ) + BN(x_t; γ)), or a batch-normalised LSTM, and the gradient of a random
+    linear loss of its last state h.
 
     Args:
-        gamma: γ of both norms.
+        gamma: γ of all norms.
         weights: W, "orthogonal" or "identity".
         inputs: "none"; "white": standard normal, of its own for each unit and step; "pixels": digits, one pixel a step,
             times ±1 for each unit, from the end of the picture backwards as many steps as there are.
         units, batch_size, steps: of the run.
         back: steps over which the gradient is followed.
+        cell: "tanh", or "lstm" with the starting values of `BatchNormLSTM`: W has 4 · units rows, orthonormal columns,
+            or the identity in its block of g and three orthogonal gates.
     """
 
     gamma: float = 0.1
@@ -39,6 +42,7 @@ class Gain:
     batch_size: int = 100
     steps: int = 200
     back: int = 100
+    cell: str = "tanh"
 
 
 def standardize(x: Tensor) -> Tensor:
@@ -49,39 +53,57 @@ def standardize(x: Tensor) -> Tensor:
 def norms(config: Gain, seed: int, device: torch.device) -> dict[str, object]:
     """Follow one gradient, in float64.
 
-    Returns: `curve_norm`: log10 of |∂L/∂h_{T−k}| over |∂L/∂h_T| for k = 0, 1, … `back`; `gain`: of one step, the
-        geometric mean over them; `kurtosis`: of a unit's last values over the batch, mean over units (3: normal, 1: two
-        points).
+    Returns: `curve_norm`: log10 of |∂L/∂h_{T−k}| over |∂L/∂h_T| for k = 0, 1, … `back`, in an LSTM with ∂L/∂c in it
+        for k above 0; `gain`: of one step, the geometric mean over them; `kurtosis`: of a unit's last values over the
+        batch, mean over units (3: normal, 1: two points).
     """
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    size = config.batch_size, config.units
+    size, rows = (config.batch_size, config.units), config.units * (4 if config.cell == "lstm" else 1)
     weight = torch.eye(config.units, dtype=torch.float64)
     if config.weights == "orthogonal":
-        weight = torch.linalg.qr(normal(config.units, config.units))[0]
+        weight = torch.linalg.qr(normal(rows, config.units))[0]
+    elif config.cell == "lstm":
+        i, f, o = torch.linalg.qr(normal(3 * config.units, config.units))[0].chunk(3)
+        weight = torch.cat((i, f, weight, o))
     if config.inputs == "pixels":
         pixels = Split.load("digits", "train", torch.device("cpu")).images[: config.batch_size].flatten(1)
         pixels = pixels[:, -config.steps :].double()
-        signs = normal(config.units).sign()
-    h = normal(*size).mul_(config.gamma).tanh_()
-    kept: list[Tensor] = []
-    for t in range(config.steps):
-        if t >= config.steps - config.back:
-            h = h.detach().requires_grad_() if not kept else h
-            h.retain_grad()
-            kept.append(h)
+        signs = normal(rows).sign()
+
+    def step(t: int, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         z = config.gamma * standardize(h @ weight.T)
         if config.inputs == "white":
-            z = z + config.gamma * standardize(normal(*size))
+            z = z + config.gamma * standardize(normal(config.batch_size, rows))
         elif config.inputs == "pixels":
             z = z + config.gamma * standardize(pixels[:, t, None]) * signs
-        h = torch.tanh(z)
+        if config.cell == "tanh":
+            return torch.tanh(z), c
+        i, f, g, o = z.chunk(4, -1)
+        c = torch.sigmoid(f + 1) * c + torch.sigmoid(i) * torch.tanh(g)  # forget bias 1
+        return torch.sigmoid(o) * torch.tanh(config.gamma * standardize(c)), c
+
+    h = normal(*size).mul_(config.gamma).tanh_()
+    c = torch.zeros_like(h)
+    kept: list[tuple[Tensor, Tensor]] = []
+    for t in range(config.steps):
+        if t == config.steps - config.back:
+            h, c = h.detach().requires_grad_(), c.detach().requires_grad_()
+        if t >= config.steps - config.back:
+            h.retain_grad()
+            c.retain_grad()
+            kept.append((h, c))
+        h, c = step(t, h, c)
     slope = normal(*size)
     (h * slope).sum().backward()
-    found = [float(slope.norm()), *(float(state.grad.norm()) for state in reversed(kept) if state.grad is not None)]
+
+    def length(*state: Tensor) -> float:
+        return sum(float(part.grad.square().sum()) for part in state if part.grad is not None) ** 0.5
+
+    found = [float(slope.norm()), *(length(*state) for state in reversed(kept))]
     logs = torch.tensor(found, dtype=torch.float64).log10()
     logs = (logs - logs[0]).clamp_min(-300)
     last = standardize(h.detach())
@@ -167,6 +189,8 @@ GAINS = Experiment(
         "book": [
             *(Gain(*settings) for settings in product(GAMMAS, WEIGHTS, INPUTS[:2])),
             *(Gain(*settings, "pixels", steps=64, back=60) for settings in product(GAMMAS, WEIGHTS)),
+            *(Gain(*settings, cell="lstm") for settings in product(GAMMAS[::2], WEIGHTS, INPUTS[:2])),
+            *(Gain(*settings, "pixels", steps=64, back=60, cell="lstm") for settings in product(GAMMAS[::2], WEIGHTS)),
         ],
     },
     {"check": range(1), "book": range(5)},
