@@ -1,6 +1,7 @@
 """How gradients travel through time before any training: the paper's first figure, and steps without variance."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -101,7 +102,8 @@ def norms(config: Gain, seed: int, device: torch.device) -> dict[str, object]:
     (h * slope).sum().backward()
 
     def length(*state: Tensor) -> float:
-        return sum(float(part.grad.square().sum()) for part in state if part.grad is not None) ** 0.5
+        squares = [float(part.grad.square().sum()) for part in state if part.grad is not None]
+        return math.sqrt(sum(squares))
 
     found = [float(slope.norm()), *(length(*state) for state in reversed(kept))]
     logs = torch.tensor(found, dtype=torch.float64).log10()
@@ -177,6 +179,7 @@ def _log(gradient: Tensor) -> float | None:
     return float(norm.log10()) if norm.isfinite() and norm > 0 else None
 
 
+_pixels, _lstm = Gain(inputs="pixels", steps=64, back=60), Gain(cell="lstm")
 GAINS = Experiment(
     "recurrent_batch_norm_gains",
     Gain,
@@ -188,9 +191,9 @@ GAINS = Experiment(
         ],
         "book": [
             *(Gain(*settings) for settings in product(GAMMAS, WEIGHTS, INPUTS[:2])),
-            *(Gain(*settings, "pixels", steps=64, back=60) for settings in product(GAMMAS, WEIGHTS)),
-            *(Gain(*settings, cell="lstm") for settings in product(GAMMAS[::2], WEIGHTS, INPUTS[:2])),
-            *(Gain(*settings, "pixels", steps=64, back=60, cell="lstm") for settings in product(GAMMAS[::2], WEIGHTS)),
+            *(replace(_pixels, gamma=gamma, weights=weights) for gamma, weights in product(GAMMAS, WEIGHTS)),
+            *(replace(_lstm, gamma=g, weights=w, inputs=i) for g, w, i in product(GAMMAS[::2], WEIGHTS, INPUTS[:2])),
+            *(replace(_pixels, gamma=g, weights=w, cell="lstm") for g, w in product(GAMMAS[::2], WEIGHTS)),
         ],
     },
     {"check": range(1), "book": range(5)},
