@@ -14,11 +14,11 @@
 # %% [markdown]
 # # Recurrent batch normalization: the theory
 #
-# **Gains of a step, dead steps, the way back, sequences that end, cost, errata: what stands behind [the
-# lesson](recurrent_batch_norm.ipynb).** The measurements are in [the experiments](recurrent_batch_norm_experiments.ipynb). Sections can be
-# read in any order; their code uses functions from above. Symbols are those of the lesson; section 14 lists the new ones. A *gain* is the
-# length of a gradient after a step back in time over its length before. Batch norm's backward pass (BN.7) comes back again and again. With
-# $v=1/\sqrt{\sigma^2+\varepsilon}$ it sends a gradient $\delta$ at $\gamma\hat z$ to $\gamma\,\mathcal N(\delta)$ at $z$, where
+# **Gains of a step, dead steps, the way back, sequences that end, cost, errata: what stands behind
+# [the lesson](recurrent_batch_norm.ipynb).** The measurements are in [the experiments](recurrent_batch_norm_experiments.ipynb).
+# Sections can be read in any order; their code uses functions from above. Symbols are those of the lesson; section 14 lists the new
+# ones. A *gain* is the length of a gradient after a step back in time over its length before. Most sections need batch norm's backward
+# pass (BN.7). With $v=1/\sqrt{\sigma^2+\varepsilon}$ it sends a gradient $\delta$ at $\gamma\hat z$ to $\gamma\,\mathcal N(\delta)$ at $z$, where
 #
 # $$ \mathcal N(\delta) = v\,\Bigl(\delta-\frac1B\sum_n\delta_n-\frac{\hat z}B\sum_n\delta_n\hat z_n\Bigr) $$
 
@@ -992,7 +992,7 @@ def masked_back(delta, w, z_hat, v, gamma):  # (RBN.30)
 # $$ n_t<2:\qquad \hat z_t = \frac{z_t-\mathrm E_t}{\sqrt{\mathrm{Var}_t+\varepsilon}}, \qquad \delta z_t = \frac{\gamma}{\sqrt{\mathrm{Var}_t+\varepsilon}}\,\delta_t \tag{RBN.32} $$
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (RBN.29), (RBN.30) and, with the library, (RBN.32)
+# @title Checks of (RBN.29), (RBN.30) and (RBN.32)
 source = torch.Generator().manual_seed(8)
 for mask, eps in (((1, 0, 1, 1, 1, 0, 1), 1e-5), ((1, 1, 0, 1, 0, 0, 0), 0.3)):
     w, B = torch.tensor(mask)[:, None].double(), len(mask)
@@ -1018,6 +1018,8 @@ for gamma, eps in ((0.7, 1e-5), (1.3, 0.4)):
     check("RBN.32", dz, back, "backwards")
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (RBN.32) with the library, as sequences end
 def lesson_with_lengths(x, lengths, layer):
     """The cell with (RBN.29), and (RBN.32) below two; outputs (T, B, H)."""
     h, c = torch.zeros(2, x.shape[1], layer.hidden_size)
@@ -1076,15 +1078,18 @@ def deviation_of(n, scale=1.5):
         yield float((chance * (found - (chance * found).sum()) ** 2).sum()) ** 0.5
 
 
+def by_formula(n, scale=1.5):
+    return [scale / n**0.5, scale**2 * math.sqrt(2 * (n - 1)) / n]
+
+
 for n in (2, 3, 5, 8):
-    formula = [1.5 / n**0.5, 1.5**2 * math.sqrt(2 * (n - 1)) / n]
-    check("RBN.31", formula, list(deviation_of(n)), f"n = {n}, exactly")
+    check("RBN.31", by_formula(n), list(deviation_of(n)), f"n = {n}, exactly")
 
 fig, ax = plt.subplots()
 sizes = np.array([2, 3, 4, 8, 16, 32, 64])
 draws = [1.5 * torch.randn(20_000, n, generator=source) for n in sizes]
 found = np.array([[d.mean(1).std(), d.var(1, unbiased=False).std()] for d in draws])
-formulas = np.stack((2.25 / sizes, 2 * (sizes - 1) / sizes**2 * 2.25**2), 1) ** 0.5
+formulas = np.array([by_formula(n) for n in sizes])
 check("RBN.31", found, formulas, "20,000 batches, deviation 1.5", rtol=3e-2)
 for k, (name, color) in enumerate((("mean / σ", BLUE), ("variance / σ²", ORANGE))):
     unit = 1.5 ** (k + 1)
@@ -1244,8 +1249,8 @@ except RuntimeError as error:
 #
 # $$ \underbrace{8BH^2+8BHd_x}_{\text{forward}}+\underbrace{16BH^2+8BHd_x}_{\text{backward}} = 24\,BH^2+16\,BHd_x \tag{RBN.35} $$
 #
-# operations a step, each multiplication and each addition counted as one. All else grows with $BH$ alone, a few dozen passes over $B\times
-# H$ numbers.
+# operations a step, each multiplication and each addition counted as one. All else grows with $BH$ alone, a few dozen passes over
+# $B\times H$ numbers.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Check of (RBN.35): operations counted
@@ -1530,8 +1535,7 @@ def check_exercise_7(masked_batch_norm):
 # | $w_{tn}$, $n_t$ | 1 while sequence $n$ runs, their number at step $t$ (8) |
 #
 # - The paper: [Cooijmans et al. 2016](https://arxiv.org/abs/1603.09025).
-# - Before it: [Laurent et al. 2015](https://arxiv.org/abs/1510.01378) (sequence-wise norms on the input path;
-#   between hidden states no help),
-#   [Amodei et al. 2015](https://arxiv.org/abs/1512.02595) (Deep Speech 2: the same statistics).
+# - Before it: [Laurent et al. 2015](https://arxiv.org/abs/1510.01378) (sequence-wise norms on the input path,
+#   none between hidden states), [Amodei et al. 2015](https://arxiv.org/abs/1512.02595) (Deep Speech 2: the same statistics).
 # - After it: [Ba, Kiros, Hinton 2016](https://arxiv.org/abs/1607.06450) (layer normalization).
 # - The norm itself: [the theory of batch normalization](batch_norm_theory.ipynb).
