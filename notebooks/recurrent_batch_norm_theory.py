@@ -18,7 +18,8 @@
 # [the lesson](recurrent_batch_norm.ipynb).** The measurements are in [the experiments](recurrent_batch_norm_experiments.ipynb).
 # Sections can be read in any order; their code uses functions from above. Symbols are those of the lesson; section 14 lists the new
 # ones. A *gain* is the length of a gradient after a step back in time over its length before. Most sections need batch norm's backward
-# pass (BN.7). With $v=1/\sqrt{\sigma^2+\varepsilon}$ it sends a gradient $\delta$ at $\gamma\hat z$ to $\gamma\,\mathcal N(\delta)$ at $z$, where
+# pass (BN.7). With $v=1/\sqrt{\sigma^2+\varepsilon}$ it sends a gradient $\delta$ at $\gamma\hat z$ to $\gamma\,\mathcal N(\delta)$
+# at $z$, where
 #
 # $$ \mathcal N(\delta) = v\,\Bigl(\delta-\frac1B\sum_n\delta_n-\frac{\hat z}B\sum_n\delta_n\hat z_n\Bigr) $$
 
