@@ -17,8 +17,8 @@
 # **Gains of a step, dead steps, the way back, sequences that end, cost, errata: what stands behind
 # [the lesson](recurrent_batch_norm.ipynb).** The measurements are in [the experiments](recurrent_batch_norm_experiments.ipynb).
 # Sections can be read in any order; their code uses functions from above. Symbols are those of the lesson; section 14 lists the new
-# ones. A *gain* is the length of a gradient after a step back in time over its length before. Batch norm's backward pass (BN.7) is in
-# every section. With $v=1/\sqrt{\sigma^2+\varepsilon}$ it sends a gradient $\delta$ at $\gamma\hat z$ to $\gamma\,\mathcal N(\delta)$
+# ones. A *gain* is the length of a gradient after a step back in time over its length before. Most sections need batch norm's backward
+# pass (BN.7). With $v=1/\sqrt{\sigma^2+\varepsilon}$ it sends a gradient $\delta$ at $\gamma\hat z$ to $\gamma\,\mathcal N(\delta)$
 # at $z$, where
 #
 # $$ \mathcal N(\delta) = v\,\Bigl(\delta-\frac1B\sum_n\delta_n-\frac{\hat z}B\sum_n\delta_n\hat z_n\Bigr) $$
@@ -61,6 +61,7 @@ import sympy
 import torch
 from scipy.integrate import quad
 from scipy.stats import norm
+from sklearn.datasets import load_digits
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -213,8 +214,8 @@ print("over 100 steps at γ = .1 and 1:", *hundred)
 # is $\frac12$, a gain of 0.707, and no small $\gamma$ helps. White input is new for every step and unit; pixels are not like that. Dots
 # are networks: 100 units, 200 examples, orthogonal weights, white input or none.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, the gain of a step against gamma on a log axis, one curve for each ratio of input to hidden variance. Without input it starts at 1 and rises from gamma 0.5 on; with ratio one quarter it starts at 0.89, with 1 at 0.71, with 4 at 0.45, and all rise with gamma. Dots of networks lie on the curves. Right, without input: the mean of tanh prime falls from 1 to 0.36 at gamma 2, gamma over sigma rises from 1 to 2.6, their root mean square product rises to 1.27."}} tags=["hide-input"]
-# @title Checks of (RBN.16), a refutation, and gains with and without input
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (RBN.16), and a refutation
 for gamma_h, gamma_x in ((0.1, 0.3), (0.7, 0.2), (0.5, 0.8)):
     s = math.hypot(gamma_h, gamma_x)
     share = gamma_h**2 / (gamma_h**2 + gamma_x**2)
@@ -227,6 +228,11 @@ limit = 4 / (3 * math.sqrt(2 * math.pi))
 check("RBN.16", wide, limit, "s → ∞", rtol=1e-4)
 
 
+def one_step_back(delta, h, z_hat, v, gamma_h, W):
+    """From a gradient at h_t to that at h_{t−1}."""
+    return gamma_h * through(delta * (1 - h**2), z_hat, v) @ W
+
+
 def measured(gamma_h, gamma_x, steps=12, units=100, examples=200):
     """Gain of the last steps for fresh random gradients; a wide network at its start."""
     source = torch.Generator().manual_seed(0)
@@ -236,11 +242,10 @@ def measured(gamma_h, gamma_x, steps=12, units=100, examples=200):
         z_hat, v = normalise(h @ W.T)
         white, delta = torch.randn(2, examples, units, generator=source)
         h = torch.tanh(gamma_h * z_hat + gamma_x * normalise(white)[0])
-        back = gamma_h * through(delta * (1 - h**2), z_hat, v) @ W
         if t >= 4:  # a random gradient loses 2/B of its square to 𝒩
-            gains.append(
-                back.square().sum() / delta.square().sum() / (1 - 2 / examples)
-            )
+            back = one_step_back(delta, h, z_hat, v, gamma_h, W)
+            share = back.square().sum() / delta.square().sum()
+            gains.append(share / (1 - 2 / examples))
     return math.sqrt(sum(gains) / len(gains))
 
 
@@ -248,9 +253,27 @@ for gamma_h, gamma_x in ((1.0, 0.0), (0.1, 0.1), (1.0, 1.0), (0.5, 0.25)):
     found = measured(gamma_h, gamma_x)
     root = math.sqrt(chi_by_quadrature(gamma_h, math.hypot(gamma_h, gamma_x)))
     check("RBN.16", found, root, f"network, {gamma_h} and {gamma_x}", rtol=2e-2)
-slope = float((weight * (1 - torch.tanh(u) ** 2)).sum())
-refute("RBN.E3", slope, measured(1.0, 0.0), "γ = 1, orthogonal weights, no input")
+source = torch.Generator().manual_seed(2)
+W, h_before = torch.randn(5, 5, generator=source), torch.randn(7, 5, generator=source)
+white, delta = torch.randn(2, 7, 5, generator=source)
+z_hat, v = normalise(h_before.requires_grad_() @ W.T)
+h = torch.tanh(0.7 * z_hat + 0.4 * normalise(white)[0])
+(exact,) = torch.autograd.grad(h, h_before, delta)
+ours = one_step_back(delta, h, z_hat, v, 0.7, W)
+check("RBN.16", ours, exact, "a network's step back, entry by entry, any W")
 
+y = torch.tanh(u)  # γ = 1
+slope, stein = (float((weight * part).sum()) for part in (1 - y**2, u * y))
+check("RBN.10", slope, stein, "E tanh′ at γ = 1, by Stein's lemma")
+root = math.sqrt(chi_by_quadrature(1.0, 1.0))
+refute("RBN.E3", slope, root, "γ = 1, mixing weights, no input")
+squares = float((weight * (1 - y**2) ** 2).sum()) ** 0.5
+sigma = float((weight * y**2).sum()) ** 0.5
+print(f"γ = 1: E tanh′ {slope:.3f}, √E tanh′² {squares:.3f}, γ/σ {1 / sigma:.3f}")
+print(f"E tanh′ · γ/σ {slope / sigma:.3f}, √E tanh′² · γ/σ {squares / sigma:.3f}")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, the gain of a step against gamma on a log axis, one curve for each ratio of input to hidden variance. Without input it starts at 1 and rises from gamma 0.5 on; with ratio one quarter it starts at 0.89, with 1 at 0.71, with 4 at 0.45, and all rise with gamma. Dots of networks lie on the curves. Right, without input, from gamma 0 to 2: the mean of tanh prime falls from 1 to 0.36, its root mean square from 1 to 0.51; gamma over sigma rises from 1 to 2.51; the root mean square times gamma over sigma, which is the gain, rises to 1.27, while the mean times gamma over sigma falls to 0.92."}} tags=["hide-input"]
+# @title Figure: gains with and without input, and their factors
 fig, (left, right) = figures.panels(2)
 gammas, some = np.geomspace(0.05, 4, 25), (0.1, 0.4, 1.0, 2.0)
 for ratio, color in ((0, GREY), (0.25, GREEN), (1, BLUE), (4, ORANGE)):
@@ -267,10 +290,12 @@ y = torch.tanh(torch.tensor(gammas)[:, None] * u)
 slope, square = ((weight * part).sum(1) for part in (1 - y**2, (1 - y**2) ** 2))
 inverse = torch.tensor(gammas) / (weight * y**2).sum(1).sqrt()
 right.plot(gammas, slope, color=YELLOW, label="E tanh′")
+right.plot(gammas, slope * inverse, ":", color=YELLOW, label="E tanh′ · γ/σ")
+right.plot(gammas, square.sqrt(), color=BLUE, label="√E tanh′²")
 right.plot(gammas, inverse, "--", color=PINK, label="γ/σ")
 right.plot(gammas, square.sqrt() * inverse, color=GREY, label="gain √χ")
 right.axhline(1, color="black", ls=":", lw=1)
-right.set(xlabel="γ, no input", title="The slope falls, γ/σ rises more")
+right.set(xlabel="γ, no input", title="Two things that E tanh′ leaves out")
 right.legend(fontsize=8)
 plt.show()
 mean_slopes = [
@@ -287,21 +312,58 @@ print("√χ, input of equal variance, γ = .1, .7, 1, 2:", *(f"{v:.3f}" for v i
 #
 # $$ \text{gain of a step} = \mathrm E[\tanh'(z)] \tag{RBN.E3} $$
 #
-# It leaves out the factor $\gamma/\sigma$ of batch norm's backward pass, where $\sigma$ is the deviation of what $\tanh$ has squeezed.
-# Without input $\gamma/\sigma$ rises more than the slope falls, and the gain at $\gamma=1$ is 1.085. With white input of equal variance
-# the gain *is* below one, but rises with $\gamma$: 0.707, 0.820, 1.004 at 0.1, 1, 2. So in neither regime is it a large $\gamma$ that
-# makes gradients vanish. Both have mixing weights. The paper does not say which its figure has; its start for pixels has the identity.
+# It leaves out two things. One is the factor $\gamma/\sigma$ of batch norm's backward pass, where $\sigma$ is the deviation of what
+# $\tanh$ has squeezed. That alone does not bring the gain to one: by Stein's lemma (RBN.10), $\mathrm E[\tanh']\,\gamma/\sigma$ is the
+# correlation of $z$ and $\tanh z$, 0.965 at $\gamma=1$. The other: lengths go by the *root mean square* of the slope, 0.681 at
+# $\gamma=1$, not by the mean, 0.606. With both the gain is 1.085. With white input of equal variance it *is* below one until $\gamma$ is
+# about 2, but rises with $\gamma$: 0.707, 0.820, 1.004 at 0.1, 1, 2. So in neither regime is it a large $\gamma$ that makes gradients
+# vanish. Both have mixing weights. The paper does not say which its figure has.
+#
+# The tanh network in the authors' code has $W_h=I$ and *one* norm, $\tanh(\mathrm{BN}(h_{t-1}+W_xx_t;\gamma))$, on pixels. There it is
+# the weights that decide, as without input:
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title One norm of the sum, on pixels of digits: gains over fifty steps
+def one_norm(gamma, W, seed, steps=50):
+    """log₁₀ of a random gradient's growth from the last step back."""
+    source = torch.Generator().manual_seed(seed)
+    images = digits[100 * seed : 100 * seed + 100]
+    W_x = F.normalize(torch.randn(1, len(W), generator=source))  # orthogonal
+    h = gamma * torch.randn(len(images), len(W), generator=source)
+    path = [h.requires_grad_()]
+    for pixel in images.T:
+        z_hat = normalise(path[-1] @ W.T + pixel[:, None] * W_x, 1e-5)[0]
+        path.append(torch.tanh(gamma * z_hat))
+    delta = torch.randn(h.shape, generator=source)
+    (back,) = torch.autograd.grad(path[-1], path[-1 - steps], delta)
+    return float((back.norm() / delta.norm()).log10())
+
+
+digits = torch.tensor(load_digits().data) / 16  # 64 pixels each
+mixing = torch.linalg.qr(torch.randn(100, 100, generator=source))[0]
+for name, W in (("orthogonal", mixing), ("identity", torch.eye(100))):
+    for gamma in (0.1, 1.0):
+        grown = [one_norm(gamma, W, seed) for seed in range(5)]
+        ends = f"{min(grown):.1f} to {max(grown):.1f}"
+        print(f"{name}, γ = {gamma:g}: log₁₀ of the growth {ends}, five runs")
+
+# %% [markdown]
+# At $\gamma=1$, over fifty steps, a random gradient gains 1.8 to 1.9 orders of magnitude with orthogonal weights and loses 6 to 8 with the
+# identity. At 0.1 it changes little, by 0.1 to 0.3 downwards. In one norm a pixel's share is what its size makes it, and that is small
+# here: $W_x$ has length one over all 100 units. Two norms give the pixel a fixed share;
+# [section 1 of the experiments](recurrent_batch_norm_experiments.ipynb) measures them.
 
 # %% [markdown]
 # ## 3. What happens with identity weights?
 #
-# **Nothing mixes. Every unit standardises and squeezes its own values again and again, until the batch sits on two points. There the
-# gain is below one, far below for large $\gamma$; but it takes a long time to get there.**
+# **Nothing mixes. Every unit standardises and squeezes its own values again and again, until the batch sits on two points. Where
+# these are near balance, the gain is below one, far below for large $\gamma$; but it takes a long time to get there.**
 #
 # Take a tanh network with $W_h=I$ and no input. Each unit repeats $h\mapsto\tanh(\gamma\hat h)$ on the same $B$ values. $\tanh$ pulls
-# outer values in more than inner ones, standardising spreads all again, and the kurtosis, the mean of $\hat h^4$, falls towards one,
-# its least value. It is one only on *two points*. With zero mean and unit variance they are $a=\sqrt{(1-p)/p}$ for a share $p$ of the
-# examples and $-1/a$ for the rest; the next step maps them to two points again, and standardises to the same.
+# outer values in more than inner ones, standardising spreads all again, and the kurtosis, the mean of $\hat h^4$, falls. It ends on *two
+# points*. With zero mean and unit variance they are $a=\sqrt{(1-p)/p}$ for a share $p$ of the examples and $-1/a$ for the rest; the next
+# step maps them to two points again, and standardises to the same. Their kurtosis is $1/(p(1-p))-3$: one, the least of all, in balance.
 #
 # *The gain there.* Before it is standardised, $h$ is $\tanh(\gamma a)$ or $-\tanh(\gamma/a)$; the deviation of such a pair is
 # $\sqrt{p(1-p)}$ times the distance. In $\mathcal N(\delta)$ the sums run over both groups. On two points every function of the
@@ -339,6 +401,9 @@ for gamma, first, second in ((0.3, 6, 14), (1.0, 9, 11), (0.7, 4, 4), (2.0, 3, 4
     formula = [gain_of_group(gamma, p), gain_of_group(gamma, 1 - p)]
     found = by_autograd(gamma, first, second)
     check("RBN.17", formula, found, f"groups of {first} and {second}, γ = {gamma}")
+    a = math.sqrt((1 - p) / p)
+    kurtosis = p * a**4 + (1 - p) / a**4
+    check("RBN.17", 1 / (p * (1 - p)) - 3, kurtosis, "kurtosis of its two points")
 for gamma in (0.3, 0.5, 1.0):
     balanced = 2 * gamma / math.sinh(2 * gamma)
     check("RBN.11", balanced, gain_of_group(gamma, 0.5), f"in balance, γ = {gamma}")
@@ -355,8 +420,11 @@ ax.set(xlabel="share p of the smaller group", ylabel="gain of a step")
 ax.set_title("Balance below one, imbalance above")
 ax.legend(fontsize=8)
 plt.show()
+print(f"larger group, γ = .5, p = .08: {gain_of_group(0.5, 0.92):.2f}")
 
 # %% [markdown]
+# Out of balance the larger group's gain is above one: 1.67 at $p=0.08$, $\gamma=0.5$.
+#
 # *Which two points last?* Within a group, small differences between examples go forward with the same factor as gradients go back.
 # A group whose gain is above one comes apart. For small $\gamma$ expand (RBN.17): the larger group stays
 # together if the smaller one has more than a *third* of the examples (exercise 5). Now watch a unit that begins with a normal batch:
@@ -396,7 +464,11 @@ for gamma, color in ((0.1, GREY), (0.3, GREEN), (0.5, BLUE), (1.0, ORANGE)):
     right.semilogx(times, gains, "o-", ms=3, color=color, label=f"γ = {gamma:g}")
     right.axhline(limit, color=color, ls=":")
     at_600 = f"at 600 gain {gains[-1]:.3f} (2γ/sinh 2γ {limit:.3f})"
-    print(f"γ = {gamma:g}: at step 10 gain {gains[6]:.3f}, {at_600};", end=" ")
+    print(
+        f"γ = {gamma:g}: step 1 gain {gains[0]:.3f}, kurtosis {kurtosis[0]:.2f};",
+        end=" ",
+    )
+    print(f"at step 10 gain {gains[6]:.3f}, {at_600};", end=" ")
     print(f"kurtosis at 100 {kurtosis[99]:.2f}, at 600 {kurtosis[-1]:.2f}")
 left.set(xlabel="step", ylabel="standardised value", title="Two points, γ = 0.5")
 right.set(xlabel="step", ylabel="gain", title="Late, the closed form (dotted)")
@@ -405,18 +477,18 @@ right.legend(fontsize=8, ncol=2, loc="lower left")
 plt.show()
 
 # %% [markdown]
-# The dotted lines are the end, not the way. The gain begins near the $\sqrt\chi$ of section 1, for the batch is still normal. At
-# $\gamma=0.1$ its kurtosis is 1.51 after a hundred steps: the approach takes some $1/\gamma^2$ steps. Each unit ends in a balance of
-# its own, and a gradient that is carried back over many steps is soon made up of the groups with the largest gain. So norms over the
-# first hundred steps of a toy network are *not* powers of $2\gamma/\sinh2\gamma$. What the closed form tells is the direction: with
-# $W_h=I$ and without input, late in time, a large $\gamma$ makes gradients vanish. With mixing weights it makes them explode (section
-# 1).
+# The dotted lines are the end, not the way. For small $\gamma$ the gain begins near the $\sqrt\chi$ of section 1, for the batch is still
+# nearly normal. At $\gamma=1$ one tanh has brought the kurtosis from 3 to 1.65, and the first gain is 0.963, not 1.085. At $\gamma=0.1$ the
+# kurtosis is 1.51 after a hundred steps: the approach takes some $1/\gamma^2$ steps. Each unit ends in a balance of its own, and a gradient
+# that is carried back over many steps is soon made up of the groups with the largest gain. So norms over the first hundred steps of a toy
+# network are *not* powers of $2\gamma/\sinh2\gamma$. What the closed form tells is the direction: with $W_h=I$ and without input, late in
+# time, a large $\gamma$ makes gradients vanish. With mixing weights it makes them explode (section 1).
 
 # %% [markdown]
 # ## 4. What does a step do on which all examples agree?
 #
 # **It multiplies the gradient by $\gamma/\sqrt\varepsilon=31.62$ for every norm on the way. Two norms stand in series in the cell, and
-# the factor is 250.73.**
+# with $W_g=I$ the factor is 250.73.**
 #
 # The first rows of MNIST's images are black in nearly every example. With a start state that is the same for all, every value agrees,
 # $\sigma^2=0$ and $v=1/\sqrt\varepsilon$. Forward nothing happens, $\hat z=0$. Backward, with $\sum_n\delta_n=0$,
@@ -449,11 +521,13 @@ def step(x, h, c, p, eps=1e-5):
 # $g$, $c_{t-1}$ or $\tanh c$: the gates pass no gradient. Two paths lead from $c_{t-1}$ to $c_t$. One is direct, $\sigma(f)$. The other
 # passes the cell's norm, $\sigma(o)$, the hidden norm and $\sigma(i)$. For differences between examples
 #
-# $$ \frac{\partial c_t}{\partial c_{t-1}} = \sigma(f)\,I+\sigma(o)\,\sigma(i)\,\frac{\gamma_h\gamma_c}\varepsilon\,W_g \tag{RBN.19} $$
+# $$ \frac{\partial c_t}{\partial c_{t-1}} = \operatorname{diag}\sigma(f)+\frac1\varepsilon\,\operatorname{diag}\bigl(\gamma_h\,\sigma(i)\bigr)\,W_g\,\operatorname{diag}\bigl(\gamma_c\,\sigma(o)\bigr) \tag{RBN.19} $$
 #
-# with $W_g$ the block of $W_h$ that feeds $g$. The paper's start for pixels has $W_g=I$ and forget bias one:
+# with $W_g$ and $\gamma_h$ the rows of $W_h$ and of its scale that feed $g$. The paper's start for pixels has $W_g=I$ and forget bias one:
 # $\frac14\cdot\frac{0.01}{10^{-5}}+0.731=250.73$. Without the norm on the cell one factor $\gamma_c/\sqrt\varepsilon$ is gone:
-# $\frac14\cdot31.62+0.731=8.64$.
+# $\frac14\cdot31.62+0.731=8.64$. Where $W_h$ starts orthonormal as a whole, $4H\times H$, as in the library and in the authors' code for
+# all but pixels, its four blocks share the length: $W_g$ halves a typical vector, and a dead step multiplies by about
+# $\frac12\cdot250+0.731=126$.
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -504,15 +578,13 @@ sigma = torch.sigmoid
 for seed, eps in ((1, 1e-5), (2, 1e-2)):
     source = torch.Generator().manual_seed(seed)
     b_i, b_f, b_o = torch.randn(3, 3, generator=source)
-    gamma_h, gamma_c, W_h = 0.2, 0.5, torch.randn(12, 3, generator=source)
+    W_h = torch.randn(12, 3, generator=source)
     p = parameters(2, 3, W_h=W_h, b=torch.cat((b_i, b_f, torch.zeros(3), b_o)))
-    p.gamma_h, p.gamma_c = gamma_h * torch.ones(12), gamma_c * torch.ones(3)
-    path, W_g = dead_run(p, 3, eps), W_h[6:9]
+    p.gamma_h, p.gamma_c = torch.rand(15, generator=source).split((12, 3))
+    path, W_g, gamma_g = dead_run(p, 3, eps), W_h[6:9], p.gamma_h[6:9]
     (back,) = torch.autograd.grad(path[3], path[2], above)
-    two = (
-        torch.diag(sigma(b_i)) @ W_g @ torch.diag(sigma(b_o)) * gamma_h * gamma_c / eps
-    )
-    jacobian = torch.diag(sigma(b_f)) + two
+    left, right = torch.diag(gamma_g * sigma(b_i)), torch.diag(p.gamma_c * sigma(b_o))
+    jacobian = torch.diag(sigma(b_f)) + left @ W_g @ right / eps
     check("RBN.19", above @ jacobian, back, f"differences between examples, ε = {eps}")
 half, forget = torch.sigmoid(torch.tensor([0.0, 1.0])).tolist()
 p = parameters(2, 3)
@@ -525,16 +597,16 @@ for name, power in (("two norms", 2), ("no norm on the cell", 1)):
     print(f"{name}: {factor:.2f} a dead step")
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, logarithm of the growth of a gradient against the dead steps that it passes: with epsilon 0.00001 it climbs to 72 after 30 steps and crosses the dotted end of float32 at 16; with epsilon 0.001 it reaches 15; with epsilon or a floor of 0.01, or with noise 0.1, it stays level. Right, the growth over 30 steps against the noise at the start on log axes: dots follow a dotted line 0.01 over noise from a million at 1e-8 to 15 at 0.001 and lie between 5 and 0.3 from 0.01 on."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, logarithm of the growth of a gradient against the dead steps that it passes: with epsilon 0.00001 it climbs to 72 after 30 steps and crosses the dotted end of float32 at 16; with epsilon 0.001 it reaches 15; with epsilon or a floor of 0.01, or with noise 0.1 in h, it stays level. Right, the growth over 30 steps against the noise at the start on log axes: dots follow a dotted line 0.01 over noise from a million at 1e-8 to 15 at 0.001 and lie between 4 and 5 from 0.01 on."}} tags=["hide-input"]
 # @title Figure: what dead steps do, and three cures
-def growth(noise, eps=1e-5, steps=31, units=20, examples=50):
-    """Lengths of ∂L/∂c, from the last step back; start states are noise."""
+def growth(noise, eps=1e-5, steps=31, units=20, examples=50, **given):
+    """Lengths of ∂L/∂c, from the last step back; the start state h is noise."""
     source = torch.Generator().manual_seed(0)
-    p = parameters(1, units)
-    h, c = noise * torch.randn(2, examples, units, generator=source)
-    path = [c.requires_grad_()]
+    p = parameters(1, units, **given)
+    h = noise * torch.randn(examples, units, generator=source)
+    path = [torch.zeros(examples, units, requires_grad=True)]
     for _ in range(steps):
-        s = step(torch.ones(examples, 1), h, path[-1], p, eps)
+        s = step(torch.zeros(examples, 1), h, path[-1], p, eps)  # black
         path.append(s.c)
         h = s.h
     above = torch.randn(examples, units, generator=source)
@@ -548,7 +620,7 @@ for label, noise, eps, color in (
     ("ε = 10⁻⁵", 0.0, 1e-5, YELLOW),
     ("ε = 10⁻³", 0.0, 1e-3, PINK),
     ("ε or floor 10⁻²", 0.0, 1e-2, GREEN),
-    ("noise 0.1", 0.1, 1e-5, BLUE),
+    ("noise 0.1 in h", 0.1, 1e-5, BLUE),
 ):
     lengths = growth(noise, eps)
     left.plot(lengths - lengths[0], color=color, label=label)
@@ -564,7 +636,7 @@ grown = [10 ** float(lengths[-1] - lengths[0]) for lengths in totals]
 right.loglog(noises, grown, "o", color=BLUE, label="30 steps in all")
 right.loglog(noises, 0.01 / noises, ":", color="black", label="0.01 / noise")
 right.set(
-    xlabel="noise at the start", ylabel="growth", title="A little noise bounds it"
+    xlabel="noise in h at the start", ylabel="growth", title="A little noise bounds it"
 )
 right.legend(fontsize=8)
 plt.show()
@@ -578,14 +650,38 @@ gates = [
     )
     for b in (0.0, 1.0)
 ]
+bounded = [f"{value:.1f}" for value in (grown[5], grown[7], grown[8])]
+print("growth over 30 steps with noise .001, .1, 1:", *bounded)
 print("a live step's E σ′, bias 0 and 1:", *(f"{value:.4f}" for value in gates))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title W_h orthonormal as a whole: dead steps, and what a floor does to live ones
+source = torch.Generator().manual_seed(12)
+whole = torch.linalg.qr(torch.randn(400, 100, generator=source))[0]
+lengths = growth(0.0, units=100, W_h=whole)
+rate = float((lengths[-1] - lengths[0]) / 30)
+print(
+    f"dead: {half * half * 0.5 * 1000 + forget:.0f} expected, {10**rate:.0f} measured"
+)
+p, h, c = parameters(20, 100, W_h=whole), torch.zeros(200, 100), torch.zeros(200, 100)
+for _ in range(15):
+    live = step(torch.randn(200, 20, generator=source), h, c, p)
+    h, c = live.h, live.c
+variance = float(live.z.var(0, unbiased=False).mean())
+floor, eps = (variance / 1e-2) ** 0.5, (variance / (variance + 1e-2)) ** 0.5
+print(
+    f"live: variance of W_h h {variance:.4f}, its term times {floor:.2f} by the floor"
+)
+print(f"and times {eps:.2f} by ε = 10⁻²")
 
 # %% [markdown]
 # *Cures.* A larger $\varepsilon$, or a floor under the variance: at $10^{-2}$ the factor is 0.98, where $\varepsilon=10^{-3}$ still has
-# 3.2. A floor leaves live units as they are; on dead ones it does what $\varepsilon$ does. Or noise in the start state; the authors'
-# code takes 0.1 for ordered pixels. It need not be much. Small differences between examples grow forward by the same Jacobian by which
-# gradients grow backward, and once their deviation has passed $\sqrt\varepsilon$, the steps are alive. So a little noise bounds the
-# growth: over thirty steps it is about $0.01/\text{noise}$ (right), not $10^{72}$. Only exact agreement stays dead.
+# 3.2. But neither leaves live units as they are: at the start, $W_hh$ of a live step has a variance of 0.0006 where $W_h$ is orthonormal as
+# a whole, and at $10^{-2}$ its term is damped to a quarter, by the floor as by $\varepsilon$. Or noise in the start state: the authors'
+# code adds 0.1 to $h_0$ for ordered pixels, and so does the figure; $c_0$ has none. It need not be much. Small differences between examples
+# grow forward by the same Jacobian by which gradients grow backward, and once their deviation has passed $\sqrt\varepsilon$, the steps are
+# alive. So a little noise bounds the growth: over thirty steps it is about $0.01/\text{noise}$ up to 0.001 (right), then 4 to 5, not
+# $10^{72}$. Only exact agreement stays dead.
 #
 # In a live step at the start, pre-activations have the variance $\gamma_h^2+\gamma_x^2=0.02$. The input and output gates then have the
 # mean slope $\mathrm E[\sigma']=0.2488$, the forget gate with its bias of one 0.1963.
@@ -880,7 +976,7 @@ def masked(z, w, eps):  # (RBN.29): w of shape (B, 1)
     n = w.sum()
     mu = (w * z).sum(0) / n
     v = ((w * (z - mu) ** 2).sum(0) / n + eps) ** -0.5
-    return w * (z - mu) * v, v
+    return (z - mu) * v, v  # where w = 0, of no meaning
 
 
 def masked_back(delta, w, z_hat, v, gamma):  # (RBN.30)
@@ -902,7 +998,7 @@ def masked_back(delta, w, z_hat, v, gamma):  # (RBN.30)
 # $$ n_t<2:\qquad \hat z_t = \frac{z_t-\mathrm E_t}{\sqrt{\mathrm{Var}_t+\varepsilon}}, \qquad \delta z_t = \frac{\gamma}{\sqrt{\mathrm{Var}_t+\varepsilon}}\,\delta_t \tag{RBN.32} $$
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (RBN.29), (RBN.30) and, with the library, (RBN.32)
+# @title Checks of (RBN.29), (RBN.30) and (RBN.32)
 source = torch.Generator().manual_seed(8)
 for mask, eps in (((1, 0, 1, 1, 1, 0, 1), 1e-5), ((1, 1, 0, 1, 0, 0, 0), 0.3)):
     w, B = torch.tensor(mask)[:, None].double(), len(mask)
@@ -912,12 +1008,24 @@ for mask, eps in (((1, 0, 1, 1, 1, 0, 1), 1e-5), ((1, 1, 0, 1, 0, 0, 0), 0.3)):
     by_torch = F.batch_norm(z[alive], None, None, gamma, None, training=True, eps=eps)
     z_hat, v = masked(z, w, eps)
     whole = torch.zeros(B, 3).index_put((alive.nonzero()[:, 0],), by_torch)
-    check("RBN.29", gamma * z_hat, whole, f"{sum(mask)} of {B} run")
+    check("RBN.29", w * gamma * z_hat, whole, f"{sum(mask)} of {B} run")
     back = torch.autograd.grad(by_torch, z, above[alive])[0]
     ours = masked_back(above, w, z_hat, v, gamma)
     check("RBN.30", ours, back, "backwards; those that ended get zero")
+own = torch.Generator().manual_seed(32)
+for gamma, eps in ((0.7, 1e-5), (1.3, 0.4)):
+    z, delta = torch.randn(2, 1, 3, generator=own)
+    E, Var = torch.rand(2, 3, generator=own)
+    scales = torch.full((3,), gamma)
+    by_torch = F.batch_norm(z.requires_grad_(), E, Var, scales, eps=eps)
+    z_hat, dz = (z - E) / torch.sqrt(Var + eps), gamma / torch.sqrt(Var + eps) * delta
+    check("RBN.32", gamma * z_hat, by_torch, f"one sequence, γ = {gamma}, ε = {eps}")
+    (back,) = torch.autograd.grad(by_torch, z, delta)
+    check("RBN.32", dz, back, "backwards")
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (RBN.32) with the library, as sequences end
 def lesson_with_lengths(x, lengths, layer):
     """The cell with (RBN.29), and (RBN.32) below two; outputs (T, B, H)."""
     h, c = torch.zeros(2, x.shape[1], layer.hidden_size)
@@ -964,13 +1072,30 @@ for (name, _), a, b in zip(
 ):
     check("RBN.32", a, b, f"gradient of {name}")
 
+
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Standard deviation of the estimated mean, and of the estimated variance, against the number of running sequences from 2 to 64, log axes: dots of 20,000 simulated batches on their formulas. At 2 the mean is off by 0.71 and the variance by 0.71; at 64 by 0.12 and 0.18."}} tags=["hide-input"]
-# @title Check of (RBN.31), the noise by simulation
+# @title Check of (RBN.31), the noise exactly and by simulation
+def deviation_of(n, scale=1.5):
+    """Of mean and variance of n normal values; three nodes each, exact to degree 5."""
+    nodes = torch.tensor([-(3**0.5), 0, 3**0.5])
+    values = scale * torch.cartesian_prod(*[nodes] * n)
+    chance = torch.cartesian_prod(*[torch.tensor([1, 4, 1]) / 6] * n).prod(1)
+    for found in (values.mean(1), values.var(1, unbiased=False)):
+        yield float((chance * (found - (chance * found).sum()) ** 2).sum()) ** 0.5
+
+
+def by_formula(n, scale=1.5):
+    return [scale / n**0.5, scale**2 * math.sqrt(2 * (n - 1)) / n]
+
+
+for n in (2, 3, 5, 8):
+    check("RBN.31", by_formula(n), list(deviation_of(n)), f"n = {n}, exactly")
+
 fig, ax = plt.subplots()
 sizes = np.array([2, 3, 4, 8, 16, 32, 64])
 draws = [1.5 * torch.randn(20_000, n, generator=source) for n in sizes]
 found = np.array([[d.mean(1).std(), d.var(1, unbiased=False).std()] for d in draws])
-formulas = np.stack((2.25 / sizes, 2 * (sizes - 1) / sizes**2 * 2.25**2), 1) ** 0.5
+formulas = np.array([by_formula(n) for n in sizes])
 check("RBN.31", found, formulas, "20,000 batches, deviation 1.5", rtol=3e-2)
 for k, (name, color) in enumerate((("mean / σ", BLUE), ("variance / σ²", ORANGE))):
     unit = 1.5 ** (k + 1)
@@ -998,8 +1123,8 @@ plt.show()
 # with $z=W_hh_{t-1}$, $\zeta=W_xx_t$, bars for means and $s^2$ for biased variances over the units. Nothing is stored, a batch of one
 # will do, a sequence may be as long as it likes, and padding is no one's concern. It is what recurrent networks took up afterwards.
 #
-# *On the input path only.* Laurent et al. found no help from norms between hidden states and put them on $W_xx_t$ alone. In Deep Speech
-# 2 its statistics are *sequence-wise*, over examples and steps at once:
+# *On the input path only.* Laurent et al. found no help from norms between hidden states and put them on $W_xx_t$ alone. Their
+# statistics, and those of Deep Speech 2 by Amodei et al., are *sequence-wise*, over examples and steps at once:
 #
 # $$ a_t = W_hh_{t-1}+\gamma_x\frac{W_xx_t-\mu}{\sqrt{\sigma^2+\varepsilon}}+b, \qquad \mu=\frac1{TB}\sum_{t,n}W_xx_{tn} \tag{RBN.34} $$
 #
@@ -1130,7 +1255,8 @@ except RuntimeError as error:
 #
 # $$ \underbrace{8BH^2+8BHd_x}_{\text{forward}}+\underbrace{16BH^2+8BHd_x}_{\text{backward}} = 24\,BH^2+16\,BHd_x \tag{RBN.35} $$
 #
-# operations a step. All else grows with $BH$ alone, a few dozen passes over $B\times H$ numbers.
+# operations a step, each multiplication and each addition counted as one. All else grows with $BH$ alone, a few dozen passes over
+# $B\times H$ numbers.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Check of (RBN.35): operations counted
@@ -1174,7 +1300,8 @@ for T, B, inputs, units in ((3, 8, 2, 5), (2, 6, 7, 4)):
 # **Five statements that are in code or in use and do not hold, each shown to differ; and the conjecture (RBN.E3) of section 2.**
 #
 # *The permutation.* Permuted MNIST reads the pixels in one fixed random order. The authors' released code takes
-# `np.random.randint(0, 784, size=784)` for it, which draws *with* replacement:
+# `np.random.randint(0, length, size=(length,))` for it, with a length of 784, after `np.random.seed(args.seed)`, by default 1. That draws
+# *with* replacement, so that this fails:
 #
 # $$ \#\{\pi(1),\dots,\pi(784)\} = 784 \tag{RBN.E1} $$
 #
@@ -1182,7 +1309,7 @@ for T, B, inputs, units in ((3, 8, 2, 5), (2, 6, 7, 4)):
 #
 # $$ \mathrm E\,\#\{\pi(1),\dots,\pi(T)\} = T\,\Bigl(1-\bigl(1-\tfrac1T\bigr)^T\Bigr) \tag{RBN.36} $$
 #
-# about 496, or 63%; the others are never seen. Whether the printed results were made with it we do not know.
+# about 496, or 63%; with seed 1 it is 501. The others are never seen. Whether the printed results were made with it we do not know.
 #
 # *The variance that is stored.* The same code averages the batches' *biased* variances, over batches of 5,000 for its test numbers. That
 # is close, but in small batches it is not (RBN.13):
@@ -1213,8 +1340,8 @@ for T in (5, 784):
     for _ in range(T):  # each draw is new with probability 1 − different/T
         different += 1 - different / T
     check("RBN.36", T * (1 - (1 - 1 / T) ** T), different, f"T = {T}, draw by draw")
-drawn = np.random.RandomState(0).randint(0, 784, size=784)
-refute("RBN.E1", len(set(drawn)), 784, "one such draw")
+drawn = np.random.RandomState(1).randint(0, 784, size=(784,))
+refute("RBN.E1", len(set(drawn)), 784, "the draw with seed 1")
 print(
     f"expected {different:.0f} of 784 pixels ({different / T:.1%}), here {len(set(drawn))}"
 )
@@ -1246,9 +1373,9 @@ check("RBN.37", i.T @ i + f.T @ f + o.T @ o, torch.eye(5), "the gates, as one ma
 refute("RBN.E6", torch.eye(5).repeat(4, 1), W, "gates of a start in the authors' way")
 
 # %% [markdown]
-# *Conventions.* Gates are in the order $i,f,g,o$ here and in PyTorch, $g,f,i,o$ in the authors' code. The paper fixes
-# $\beta_h=\beta_x=0$; ports that learn them beside $b$ have three parameters for one shift (RBN.6). The paper speaks of a momentum of
-# 0.9 for RMSProp; in its code that line is commented out and the decay is 0.5. Its appendix "reduces" a rate to $8\cdot10^{-4}$ from
+# *Conventions.* Gates are in the order $i,f,g,o$ here and in PyTorch, $g,f,i,o$ in the authors' code. The paper fixes $\beta_h=\beta_x=0$;
+# ports that learn them beside $b$ have three parameters for one shift (RBN.6). The paper speaks of a momentum of 0.9 for RMSProp; in its
+# code that line is commented out and the decay is 0.9 or 0.5, by version. Its appendix "reduces" a rate to $8\cdot10^{-4}$ from
 # $8\cdot10^{-5}$, an increase: one of the two is a misprint.
 
 # %% [markdown]
@@ -1268,7 +1395,7 @@ def least_share(gamma: float) -> float:
 def check_exercise_5(least_share):
     def spread_of_larger(gamma, p):
         """Growth of a tiny spread in the larger group, over one step."""
-        smaller, larger = round(1000 * p), 1000 - round(1000 * p)
+        smaller, larger = round(20_000 * p), 20_000 - round(20_000 * p)
         h = torch.cat((torch.ones(smaller), -torch.ones(larger)))[:, None]
         h = torch.tanh(gamma * normalise(h)[0])
         source = torch.Generator().manual_seed(5)
@@ -1277,9 +1404,9 @@ def check_exercise_5(least_share):
         return float(after[smaller:].std() / h[smaller:].std())
 
     for gamma in (0.2, 0.8, 2.0):
-        answer = least_share(gamma)
+        answer = float(least_share(gamma))
         assert 0 < answer < 0.5, f"γ = {gamma}: {answer} is no smaller group's share"
-        below, above = (spread_of_larger(gamma, answer + d) for d in (-0.004, 0.004))
+        below, above = (spread_of_larger(gamma, answer + d) for d in (-0.0005, 0.0005))
         assert below > 1 > above, (
             f"γ = {gamma}, p = {answer:.3f}: the larger group's spread grows by "
             f"{below:.4f} just below and by {above:.4f} just above"
@@ -1321,7 +1448,7 @@ def neutral_eps(gamma: float, forget: float) -> float:
 # @title Checker 6
 def check_exercise_6(neutral_eps):
     for gamma, forget in ((0.1, 1.0), (0.3, 2.0), (0.5, -1.0)):
-        eps = neutral_eps(gamma, forget)
+        eps = float(neutral_eps(gamma, forget))
         assert eps > 0, f"ε = {eps} is not positive"
         p = parameters(2, 3, gamma=gamma)
         p.b[3:6] = forget
@@ -1329,7 +1456,7 @@ def check_exercise_6(neutral_eps):
         above = torch.tensor([1.0, -2.0, 0.5, 0.5, 0.0])[:, None].repeat(1, 3)
         late, early = torch.autograd.grad(path[4], (path[3], path[1]), above)
         gain = float(early.norm() / late.norm()) ** 0.5
-        assert abs(gain - 1) < 1e-9, f"γ = {gamma}, bias {forget}: the gain is {gain}"
+        assert abs(gain - 1) < 1e-6, f"γ = {gamma}, bias {forget}: the gain is {gain}"
     print("right")
 
 
@@ -1414,7 +1541,7 @@ def check_exercise_7(masked_batch_norm):
 # | $w_{tn}$, $n_t$ | 1 while sequence $n$ runs, their number at step $t$ (8) |
 #
 # - The paper: [Cooijmans et al. 2016](https://arxiv.org/abs/1603.09025).
-# - Before it: [Laurent et al. 2015](https://arxiv.org/abs/1510.01378) (norms on the input path; between hidden states no help),
-#   [Amodei et al. 2015](https://arxiv.org/abs/1512.02595) (Deep Speech 2: sequence-wise statistics).
+# - Before it: [Laurent et al. 2015](https://arxiv.org/abs/1510.01378) (sequence-wise norms on the input path,
+#   none between hidden states), [Amodei et al. 2015](https://arxiv.org/abs/1512.02595) (Deep Speech 2: the same statistics).
 # - After it: [Ba, Kiros, Hinton 2016](https://arxiv.org/abs/1607.06450) (layer normalization).
 # - The norm itself: [the theory of batch normalization](batch_norm_theory.ipynb).
