@@ -188,6 +188,10 @@ GAINS = Experiment(
         "check": [
             Gain(weights=weights, inputs=inputs, units=10, batch_size=12, steps=8, back=5)
             for weights, inputs in product(WEIGHTS, INPUTS)
+        ]
+        + [
+            Gain(weights=weights, inputs="pixels", units=10, batch_size=12, steps=8, back=5, cell="lstm")
+            for weights in WEIGHTS
         ],
         "book": [
             *(Gain(*settings) for settings in product(GAMMAS, WEIGHTS, INPUTS[:2])),
