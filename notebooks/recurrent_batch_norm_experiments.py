@@ -168,12 +168,12 @@ display(every.groupby(keys)[["gain", "last", "kurtosis"]].agg(["mean", "std"]).r
 # %% [markdown]
 # ## 2. Does it help where pictures are read pixel by pixel?
 #
-# Digits of 8×8 pixels, 64 steps (600 updates, 1,000 training pictures), and MNIST at 14×14, 196 steps (600 updates of 64 of 55,000 pictures); 64 units. Pixels in order, or in one fixed permutation. In order, the first pixels are the same in most pictures; as in the paper, batch norm's state starts there as noise of deviation 0.1 (section 10).
+# Digits of 8×8 pixels, 64 steps (600 updates, 1,000 training pictures), and MNIST at 14×14, 196 steps (1,000 updates, 55,000 pictures); 64 units. Pixels in order, or in one fixed permutation. The LSTM and layer norm have standardised pixels, and the LSTM PyTorch's own weights with forget bias 1: of four starts (two for layer norm) those did best on held-out digits. In order, the first pixels are the same in most pictures; as in the paper, batch norm's state starts there as noise of deviation 0.1 (section 10).
 
 # %%
-digits, mnist = rows_of("digits"), rows_of("mnist")
+digits, mnist, slower = rows_of("digits"), rows_of("mnist"), rows_of("slower")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A2@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, test error of every run. Digits in order: LSTM 12 to 16, layer norm 14 to 20, batch norm 10 to 13. Digits permuted: all between 12 and 20. MNIST in order: LSTM filled dots at 19, 24 and 86, rings of a lower rate between, batch norm 6 to 9. MNIST permuted: LSTM 20, batch norm 14."}} tags=["hide-input"]
 # @title Figure: test error of three layers
 fig, axes = figures.panels(4, columns=2)
 PANELS = (
@@ -185,15 +185,17 @@ PANELS = (
 for ax, (rows, order, title) in zip(axes, PANELS, strict=True):
     rows = arm(rows, order=order)
     groups = [(*MODELS[model], arm(rows, model=model)) for model in MODELS]
+    groups = [group for group in groups if len(group[2])]
     compare(ax, groups, "test_error")
     ax.set_title(title)
     ax.set_ylim(bottom=0)
+figures.dots(axes[2], 0, slower.test_error, PLAIN, hollow=True)
 for ax in axes[::2]:
     ax.set_ylabel("test error, %")
-fig.suptitle("@@F2@@")
+fig.suptitle("On MNIST the normalised LSTM is far ahead")
 plt.show()
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A2b@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, validation error against updates. Batch norm falls fastest in all; on the digits the others catch up to within a few points by 600 updates, on MNIST they do not within 1,000."}} tags=["hide-input"]
 # @title Figure: validation error while training
 fig, axes = figures.panels(4, columns=2, sharey="row")
 for ax, (rows, order, title) in zip(axes, PANELS, strict=True):
@@ -207,7 +209,7 @@ for ax in axes[::2]:
 for ax in axes[2:]:
     ax.set_xlabel("updates")
 axes[0].legend(fontsize=8.5)
-fig.suptitle("@@F2b@@")
+fig.suptitle("It learns faster, most of all at the start")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -216,13 +218,18 @@ METRICS = ["train_error", "validation_error", "test_error"]
 for rows in (digits, mnist):
     for order in ("rows", "permuted"):
         display(summary(arm(rows, order=order), METRICS))
-for table in ("search_digits", "search_mnist"):
+starts = rows_of("starts")
+keys = ["order", "model", "hidden_init", "standardize", "learning_rate"]
+display(starts.groupby(keys)[METRICS].agg(["mean", "std"]).round(1))
+display(slower.groupby(keys)[METRICS].agg(["mean", "std"]).round(1))
+for table in ("search_digits", "search_starts", "search_mnist"):
     found = rows_of(table)
-    keys = ["order", "model", "learning_rate"]
     display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(1))
 
 # %% [markdown]
-# @@V2@@
+# **On MNIST yes, by much: permuted 13.8±0.1% against 20.2±0.5% for the LSTM; in order 7.3±1.6 against 50.8±19.3%. On small digits in order 10.9±1.4 against 14.0±1.5 (layer norm 16.5±1.4); permuted 15.3±1.4, 16.2±0.8 and 16.9±2.1%: within the scatter.** All have learned the training digits (errors below 1%); on MNIST after a thousandth of the paper's work none has, and the faster one is ahead. The paper's final errors are 1.0 against 1.1% in order and 4.6 against 9.8% permuted.
+#
+# For MNIST in order the LSTM's search, one run a rate, chose 0.03, at which one of three runs fails (24.5, 19.3, 85.9%); the rings are 0.01. The baseline needed care: with pixels as they are and orthogonal weights, as we first had it, the LSTM makes 21.3±7.4% in order, and batch norm would have looked twice as good. On 400 held-out digits and two runs a rate, errors of a search are known to about two points: rates are partly chance.
 
 # %% [markdown]
 # ## 3. What does the released permutation do?
@@ -232,7 +239,7 @@ for table in ("search_digits", "search_mnist"):
 # %%
 redrawn = rows_of("redrawn")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A3@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels, test error of every run. LSTM: permuted 14 to 20, redrawn about 30. Batch norm: permuted 14 to 18, redrawn about 27."}} tags=["hide-input"]
 # @title Figure: a true permutation against draws with replacement
 fig, axes = figures.panels(2, sharey=True)
 for ax, model in zip(axes, ("lstm", "batch"), strict=True):
@@ -244,40 +251,35 @@ for ax, model in zip(axes, ("lstm", "batch"), strict=True):
     compare(ax, groups, "test_error")
     ax.set_title(name)
 axes[0].set(ylabel="test error, %", ylim=(0, None))
-fig.suptitle("@@F3@@")
+fig.suptitle("Draws with replacement cost both layers alike")
 plt.show()
 
 # %% [markdown]
-# @@V3@@
+# **Both lose what they never read: the LSTM goes from 16.9±2.1 to 31.1±2.5%, BN-LSTM from 15.3±1.4 to 29.6±1.7%.** The order of the two is the same, so the paper's comparison would stand on such draws as well; its numbers would be those of a harder task. Whether the published ones were made with that line is not known.
 
 # %% [markdown]
 # ## 4. How much does γ matter?
 #
-# Permuted digits with $\gamma$ started at 0.01 to 1, three runs each at the rate of its own search; beside them $W_h$ with the identity in the block of $g$, the paper's start.
+# Permuted digits with $\gamma$ started at 0.01 to 1, three runs each at the rate of its own search.
 
 # %%
-gammas, identity = rows_of("gammas"), rows_of("identity")
+gammas = rows_of("gammas")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: test error of three runs for gamma 0.01, 0.03, 0.1, 0.3 and 1, orthogonal weights: 13.6 to 17.6 per cent for the first four, 16 to 19 for 1. Right: the identity for g."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error of three runs for gamma 0.01, 0.03, 0.1, 0.3 and 1: 13.6 to 17.6 per cent for the first four, 16.1 to 18.6 for 1."}} tags=["hide-input"]
 # @title Figure: test error against the starting value of γ
-fig, axes = figures.panels(2)
+fig, ax = plt.subplots()
 groups = [(f"{g:g}", BATCH, same(gammas, c)) for g, c in experiment.BY_GAMMA.items()]
-compare(axes[0], groups, "test_error")
-axes[0].set(xlabel="γ", ylabel="test error, %", ylim=(0, None), title="orthogonal")
-groups = [(f"{g:g}", FAST, same(identity, c)) for g, c in experiment.IDENTITY.items()]
-compare(axes[1], groups, "test_error")
-axes[1].set(xlabel="γ", ylim=axes[0].get_ylim(), title="identity for g")
-fig.suptitle("Between 0.01 and 0.3 γ makes no difference; 1 is worse")
+compare(ax, groups, "test_error")
+ax.set(xlabel="starting value of γ", ylabel="test error, %", ylim=(0, None))
+ax.set_title("From 0.01 to 0.3 γ makes no difference")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
-# @title Tables: errors, and the searches
-for rows in (gammas, identity):
-    display(summary(rows, METRICS))
-for table in ("search_gammas", "search_identity"):
-    found = rows_of(table)
-    keys = ["weight_init", "learning_rate"]
-    display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(1))
+# @title Tables: errors, and the search
+display(summary(gammas, METRICS))
+keys = ["weight_init", "learning_rate"]
+found = rows_of("search_gammas")
+display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(1))
 
 # %% [markdown]
 # **From 0.01 to 0.3 all are within each other's scatter (14.9±1.7%, 15.5±1.8%, 15.6±1.7%, 15.5±0.3%); γ = 1 is worse, 17.5±1.3%, at the best of six rates.** The paper finds γ ≤ 0.01 unstable; here, with Adam and a searched rate, it is not. What changes is the best rate: 0.003 at γ = 0.01, 0.01 at γ = 0.03, 0.01 at γ = 0.1, 0.003 at γ = 0.3, 0.1 at γ = 1. The gain of a step before training (section 1) does not predict this: by it a large γ should keep more where pixels come in. Why it is worse is not tested.
@@ -334,7 +336,7 @@ for rows in (digits, gammas):
 # %%
 texts = rows_of("texts")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A6@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: test bits of every run: LSTM 2.56 to 2.59; layer norm 2.42 to 2.45; batch norm 2.41 to 2.43; batch norm with gamma 1 2.41 to 2.44. Right: validation bits against updates: the three normalised ones fall together, below the LSTM from the first moment on."}} tags=["hide-input"]
 # @title Figure: bits per character
 ARMS = {
     name: (experiment.TEXT[name], color)
@@ -356,7 +358,7 @@ for name, (config, color) in ARMS.items():
     figures.every_run(axes[1], curves, LABELS[name].replace("\n", " "), color)
 axes[1].set(xlabel="updates", ylabel="validation bits", ylim=(2.2, 4))
 axes[1].legend(fontsize=8)
-fig.suptitle("@@F6@@")
+fig.suptitle("Any norm helps, and all alike")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -367,7 +369,7 @@ keys = ["model", "weight_init", "learning_rate"]
 display(found.groupby(keys).validation_bits.agg(["mean", "count"]).round(3))
 
 # %% [markdown]
-# @@V6@@
+# **Yes, as much as layer norm: 2.419±0.012 bits against 2.576±0.018 for the LSTM and 2.434±0.010 for layer norm. γ = 1 does as well as 0.1 (2.422±0.015), as the paper finds for Penn Treebank.** The gap is in training, too (2.15±0.01 against 2.25±0.03): the norms make learning faster. The paper, with 1,000 and 2,000 units after many epochs: 1.32 against 1.38 bits on Penn Treebank, 1.36 against 1.43 on text8. The LSTM starts from orthogonal weights; PyTorch's own are not tested here.
 
 # %% [markdown]
 # ## 7. What if test sequences are longer?
@@ -496,7 +498,7 @@ display(found.groupby(keys).validation_error.agg(["mean", "count"]).round(2))
 # %%
 dead, blanks = rows_of("dead"), rows_of("blanks")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A10@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: log gradient at the start against blank steps, 0 to 16. No cure: rising along the line from 1.6 to 35; cell bare: to 12; noise 0.1: level at minus 1.6; epsilon 0.1: level, near minus 11. Right, test error behind eight blanks: no cure 87 to 90, noise 12 to 18, epsilon 0.1 22 to 25."}} tags=["hide-input"]
 # @title Figure: blank steps and their cures
 CURES = {
     "no cure": ({"noise": 0.0, "eps": 1e-5, "normalize_cell": True}, FAST),
@@ -519,7 +521,7 @@ groups = [
 ]
 compare(axes[1], groups, "test_error")
 axes[1].set(ylabel="test error, %", ylim=(0, None))
-fig.suptitle("@@F10@@")
+fig.suptitle("Blank steps stop training; noise at the start cures it")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -532,14 +534,14 @@ display(blanks.groupby(keys)[kinds].agg(["mean", "std"]).round(1))
 display(rows_of("search_blanks").groupby(keys).validation_error.mean().round(1))
 
 # %% [markdown]
-# @@V10@@
+# **Each blank step multiplies the gradient by about 125, and behind eight of them nothing is learned at any rate (88.0±1.9% error). Noise of 0.1 on the first state, the authors' cure, gives 14.8±2.8%; a larger ε, 0.1, only 24.0±1.7%.** Sixteen blanks make $10^{35}$ at the first step, near the end of float32. The bare cell, without its norm, still grows by a factor of about 5 a step. With ε = 0.1 the norms themselves are damped: variances of the state are far below 0.1, and little of it gets through.
 
 # %% [markdown]
 # ## 11. The scoreboard
 #
-# @@V11@@
+# A claim *holds* if every run has the sign, *in part* if the mean has. All are differences that should be below zero; ours are of smaller pictures, networks and budgets than the paper's.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@A11@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A row a claim, every run a dot on a symmetric logarithmic axis: pixels, characters, statistics of each step and the gradient with the identity lie left of zero; the gradient with orthogonal weights right of it."}} tags=["hide-input"]
 # @title Figure: the claims, every run a dot
 claims = experiment.scoreboard()
 verdicts = {
@@ -556,7 +558,7 @@ ax.axvline(0, color=MUTED, lw=0.8)
 names = [claim.claim.split(":")[0] for claim in reversed(claims)]
 ax.set_yticks(range(len(claims)), names, fontsize=9)
 ax.set(xscale="symlog", xlabel="below zero: the claim")
-ax.set_title("@@F11@@")
+ax.set_title("All but one hold; gradients with orthogonal weights explode")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]

@@ -17,8 +17,3 @@ TUNED_GAMMAS = {
 SEARCH_GAMMAS = searched(trainings, TUNED_GAMMAS)
 #: With the value 0.1, whose search is that of the first table.
 GAMMA_RUNS = tuned(trainings, TUNED_GAMMAS | {BY_GAMMA[0.1]: TUNED_DIGITS[BY_GAMMA[0.1]]}, range(3))
-
-#: The paper's value and a large one with identity weights.
-IDENTITY = {gamma: replace(BY_GAMMA[gamma], hidden_init="identity") for gamma in (0.1, 1.0)}
-TUNED_IDENTITY = {IDENTITY[0.1]: 0.01, IDENTITY[1.0]: 0.01}
-SEARCH_IDENTITY, IDENTITIES = searched(trainings, TUNED_IDENTITY), tuned(trainings, TUNED_IDENTITY, range(3))

@@ -19,10 +19,8 @@ TUNED_PARTS = {
 }
 SEARCH_PARTS, PART_RUNS = searched(trainings, TUNED_PARTS), tuned(trainings, TUNED_PARTS, range(3))
 
-#: Layer norm otherwise: of either term by itself, as published; and from small scales.
-LAYERS = {
-    "either term": replace(PERMUTED["layer"], model="layer_each"),
-    "γ = 0.1": replace(PERMUTED["layer"], weight_init=0.1),
-}
-TUNED_LAYERS = {LAYERS["either term"]: 0.01, LAYERS["γ = 0.1"]: 0.01}
+#: Layer norm otherwise, on pixels as they are: of either term by itself, as published; and from small scales.
+_layer = replace(PERMUTED["layer"], standardize=False)
+LAYERS = {"either term": replace(_layer, model="layer_each"), "γ = 0.1": replace(_layer, weight_init=0.1)}
+TUNED_LAYERS = {LAYERS["either term"]: 0.01, LAYERS["γ = 0.1"]: 0.003}
 SEARCH_LAYERS, LAYER_RUNS = searched(trainings, TUNED_LAYERS), tuned(trainings, TUNED_LAYERS, range(3))
