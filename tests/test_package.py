@@ -16,6 +16,7 @@ METHODS = sorted(path.stem for path in PACKAGE.glob("*.py") if not path.stem.sta
 ALLOWED = {
     "__future__",
     "collections",
+    "contextlib",
     "copy",
     "dataclasses",
     "enum",

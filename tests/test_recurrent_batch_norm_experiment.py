@@ -668,10 +668,10 @@ def test_a_search_begins_with_two_rates_and_goes_on_until_the_best_has_worse_nei
 
 SEARCHES = {
     "search_digits": experiment.TUNED_DIGITS,
+    "search_starts": experiment.TUNED_STARTS,
     "search_mnist": experiment.TUNED_MNIST,
     "search_redrawn": experiment.TUNED_REDRAWN,
     "search_gammas": experiment.TUNED_GAMMAS,
-    "search_identity": experiment.TUNED_IDENTITY,
     "search_parts": experiment.TUNED_PARTS,
     "search_layers": experiment.TUNED_LAYERS,
     "search_text": experiment.TUNED_TEXT,
@@ -679,7 +679,9 @@ SEARCHES = {
     "search_blanks": experiment.TUNED_BLANK,
 }
 FINAL = [
-    name for name in EXPERIMENTS if not name.startswith(("search", "check")) and name not in ("gains", "dead", "cost")
+    name
+    for name in EXPERIMENTS
+    if not name.startswith(("search", "check")) and name not in ("gains", "dead", "cost", "slower")
 ]
 
 
