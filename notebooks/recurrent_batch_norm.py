@@ -115,11 +115,11 @@ plt.show()
 # %% [markdown]
 # **What we found**, at sizes for two processor cores:
 #
-# - before training a step of this LSTM keeps 97 to 99.5% of a gradient with $\gamma=0.1$; with $\gamma=1$ gradients explode. The paper conjectures that they vanish;
-# - after equal searches and budgets: MNIST at 14×14, permuted, 13.8±0.1% error against the LSTM's 20.2±0.5%, in order 7.3±1.6 against 24.5, 19.3 and a run that fails; characters 2.42±0.01 against 2.58±0.02 bits, where layer norm has 2.43±0.01. On small digits the gain is 10.9±1.4 against 14.0±1.5% in order, and within the scatter permuted;
-# - what matters most are statistics of each step. From 0.01 to 0.3 it makes no difference where $\gamma$ starts.
+# - before training a step of this LSTM keeps 97 to 99.5% of a gradient with $\gamma=0.1$; with $\gamma=1$ gradients explode in five of six cases and vanish in none, against the paper's conjecture;
+# - after equal searches and numbers of updates: MNIST at 14×14, permuted, 13.8±0.1% error against the LSTM's 20.2±0.5%, in order 7.3±1.6 against 24.5, 19.3 and a run that fails; characters 2.42±0.01 against 2.58±0.02 bits, where layer norm has 2.43±0.01. On small digits the gain is 10.9±1.4 against 14.0±1.5% in order, and within the scatter permuted;
+# - a network needs the statistics of each step at test time. From 0.01 to 0.3 it makes no difference where $\gamma$ starts.
 #
-# **Use it** to train an LSTM fast on sequences of one length. **Not** for sequences of unequal lengths, nor where training sees one example at a time: layer normalization needs no batch.
+# **Use it** to train an LSTM in few updates on sequences of one length; each takes three to four times as long as PyTorch's. **Not** for sequences of unequal lengths, nor where training sees one example at a time: layer normalization needs no batch.
 #
 # **Minutes:** problem 4 · cell 6 · one bias, one bare path 4 · two norms 4 · what γ does 9 · statistics 4 · the layer 5 · explore 2 · it works 4 · worth 2.
 #
@@ -573,7 +573,7 @@ for inputs in ("none", "white", "pixels"):
         print(f"input {inputs}, {kind}: {values} at γ = 0.1, 0.5, 1")
 
 # %% [markdown]
-# So this is why 0.1: in all six cases a step of the LSTM keeps 97 to 99.5% of the gradient and never gains, while at $\gamma=1$ it gains up to 7%, which a hundred steps turn into hundreds or more. The danger of a large $\gamma$ in the LSTM is not that gradients vanish, as the paper conjectures, but that they explode. ($\gamma=0.5$ is as neutral. What either does in training is measured in section 4 of [the experiments](recurrent_batch_norm_experiments.ipynb): less than this picture suggests.)
+# So this is why 0.1: in all six cases a step of the LSTM keeps 97 to 99.5% of the gradient, while at $\gamma=1$ it gains up to 7% (nothing in one case), which a hundred steps turn into hundreds. The danger of a large $\gamma$ in the LSTM is not that gradients vanish, as the paper conjectures, but that they explode. ($\gamma=0.5$ is as neutral. What either does in training is measured in section 4 of [the experiments](recurrent_batch_norm_experiments.ipynb): less than this picture suggests.)
 
 # %% [markdown]
 # ## 6. Which statistics at test time?
@@ -767,7 +767,7 @@ explore(
 # %% [markdown]
 # ## 9. It works
 #
-# **With equal budgets and searches, the normalised LSTM is ahead on MNIST and on characters; on small digits, permuted, all three are within the scatter.**
+# **With equal searches and numbers of updates, the normalised LSTM is ahead on MNIST and on characters; on small digits, permuted, all three are within the scatter.**
 #
 # A digit of 8×8 pixels, read row by row, one pixel a step: 64 steps until the network may say which digit it was. Here are 80 updates of each at its searched rate:
 
@@ -782,7 +782,7 @@ for name, arm in arms.items():
 # %% [markdown]
 # The recorded runs, each arm at the rate of its own search, are these:
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, every run a dot, the paper's numbers as black bars. MNIST in order: LSTM at 19, 24 and 86 per cent, batch norm 6 to 9; paper 1.1 and 1.0. MNIST permuted: LSTM 20, batch norm 14; paper 9.8 and 4.6. Small digits permuted: all three between 12 and 19. Characters: LSTM 2.56 to 2.59, layer norm 2.42 to 2.45, batch norm 2.41 to 2.43; paper 1.38 and 1.32."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, every run a dot, the paper's numbers as black bars. MNIST in order: LSTM at 19, 24 and 86 per cent, batch norm 6 to 9; paper 1.1 and 1.0. MNIST permuted: LSTM 20, batch norm 14; paper 9.8 and 4.6. Small digits permuted: all three between 14 and 20. Characters: LSTM 2.56 to 2.59, layer norm 2.42 to 2.45, batch norm 2.41 to 2.43; paper 1.38 and 1.32."}} tags=["hide-input"]
 # @title The paper's claim and ours
 mnist, texts, digits = (
     sweep(table, "book", device="cpu")
@@ -814,23 +814,23 @@ axes[3].set_ylabel("bits a character", fontsize=9)
 plt.show()
 
 # %% [markdown]
-# *Every dot is a run; black: the paper, at 28×28 pixels and 100 units, and with 1,000 units on Penn Treebank. MNIST: 196 steps, 64 units, 1,000 updates; the plain LSTM has standardised pixels and the best of two starts and the rate of its search, at which one of three runs in order fails. Characters: Shakespeare, 128 units, 1,000 updates.* The paper trained a hundred times longer: our errors are those of networks that are still learning, and that is where the norms help. In order, the paper's two final errors differ by 0.1 points.
+# *Every dot is a run; black: the paper, at 28×28 pixels and 100 units, and with 1,000 units on Penn Treebank. MNIST: 196 steps, 64 units, 1,000 updates; the plain LSTM has standardised pixels, the start that did best on digits and the rate of its search, at which one of three runs in order fails. Characters: Shakespeare, 128 units, 1,000 updates.* The paper trained a hundred times longer: on MNIST our errors are those of networks that are still learning. In order, the paper's two final errors differ by 0.1 points.
 
 # %% [markdown]
 # ## 10. What is it worth?
 #
 # - **Pixels:** MNIST permuted 13.8±0.1 against 20.2±0.5%, in order 7.3±1.6 against 24.5, 19.3 and a failure; permuted digits 15.3±1.4, 16.2±0.8 (layer norm) and 16.9±2.1% ([section 2 of the experiments](recurrent_batch_norm_experiments.ipynb)).
-# - **Characters:** 2.42±0.01 bits against 2.58±0.02 for the LSTM and 2.43±0.01 for layer norm; longer test sequences cost nothing ([sections 6 and 7 of the experiments](recurrent_batch_norm_experiments.ipynb)).
-# - **Which idea matters:** each step's own statistics; then the norm of the cell, that of the hidden term, and a $\gamma$ below one, worth two to four points each; two norms instead of one make no difference on pixels ([sections 4 and 5 of the experiments](recurrent_batch_norm_experiments.ipynb)).
-# - **Unequal lengths:** masked statistics are noisy where few sequences still run; beyond the trained lengths they lose most ([section 9 of the experiments](recurrent_batch_norm_experiments.ipynb)).
+# - **Characters:** 2.42±0.01 bits against 2.58±0.02 for the LSTM and 2.43±0.01 for layer norm, 2.42±0.02 with $\gamma=1$; longer texts at test time cost nothing ([sections 6 and 7 of the experiments](recurrent_batch_norm_experiments.ipynb)).
+# - **Which idea matters:** at test time, each step's own statistics; in training, the norm of the cell (three points of error on permuted digits), then a $\gamma$ below one (two); two norms instead of one make no difference there ([sections 4 and 5 of the experiments](recurrent_batch_norm_experiments.ipynb)).
+# - **Unequal lengths:** masked statistics are noisy where few sequences still run, and lose to padded ones beyond the trained lengths; a plain LSTM is better there ([section 9 of the experiments](recurrent_batch_norm_experiments.ipynb)).
 # - **A trap:** steps at which all examples agree, such as the border of pictures, have no variance: two norms, each with $1/\sqrt\varepsilon$ in its backward pass, multiply a gradient by more than a hundred a step. Noise of 0.1 on the first state cures it ([section 10 of the experiments](recurrent_batch_norm_experiments.ipynb)).
 #
-# **When to use it.** A recurrent layer that must be trained quickly, on sequences of one length. **When not:** unequal lengths, training on a stream (small batches: not tested here); and the statistics are 18 numbers per step and unit, at 100 units more than the weights from 24 steps on ([section 7 of the theory](recurrent_batch_norm_theory.ipynb)). **What came after:** [layer normalization](https://arxiv.org/abs/1607.06450), three months later, needs neither batch nor stored statistics, and became the norm of recurrent networks and of Transformers. Nothing in `torch.nn` offers the layer of this lesson.
+# **When to use it.** A recurrent layer that must learn in few updates, on sequences of one length. **When not:** unequal lengths, training on a stream (small batches: not tested here); and the statistics are 18 numbers per step and unit, at 100 units more than the weights from 24 steps on ([section 7 of the theory](recurrent_batch_norm_theory.ipynb)). **What came after:** [layer normalization](https://arxiv.org/abs/1607.06450), three months later, needs neither batch nor stored statistics, and became the norm of recurrent networks and of Transformers. Nothing in `torch.nn` offers the layer of this lesson.
 
 # %% [markdown]
 # ## 11. Exercises
 #
-# Fill in a stub, run it, then call its checker, such as `check_exercise_1(gain_of_relu)`: it prints "right", or raises with what is wrong.
+# Fill in a stub, run it, then call its checker, such as `check_exercise_1(chi_hard)`: it prints "right", or raises with what is wrong.
 # Harder ones are on [the theory page](recurrent_batch_norm_theory.ipynb).
 #
 # **1 (calculation).** Replace the tanh by the *hard* tanh, $\phi(z)=\max(-1,\min(1,z))$. Give $\chi$ of (RBN.9) for it, in closed form or by a grid of your own. (The slope is 1 where $|z|<1$; a closed form needs the error function.)

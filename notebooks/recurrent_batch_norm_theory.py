@@ -1250,7 +1250,7 @@ except RuntimeError as error:
 # %% [markdown]
 # ## 11. What does it cost?
 #
-# **@@COST@@**
+# **Three quarters to nine tenths of the loop's time, and a third to three fifths of its memory.**
 #
 # A step multiplies $W_h$ by $h$ forward and twice backward, once for $h$ and once for $W_h$, and $W_x$ by $x$ forward and once backward:
 #
@@ -1276,7 +1276,7 @@ for T, B, inputs, units in ((3, 8, 2, 5), (2, 6, 7, 4)):
     both = [forward, counter.get_total_flops() - forward]
     check("RBN.35", [T * there, T * back], both, "forward and backward")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@ALTC@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels over four shapes. Left, time of the library over the loop's: 0.76 to 0.93; over torch's LSTM: 0.88 to 1.76. Right, what is kept for the backward pass: 0.34 of the loop's for one input, 0.6 for 28 and 50 inputs, and a little less of torch's LSTM's."}} tags=["hide-input"]
 # @title Figure: time and memory
 cost = sweep(experiment.COST, "book", device="cpu")
 labels = [f"{r.time}×{r.batch},\n{r.inputs}→{r.units}" for r in cost.itertuples()]

@@ -681,7 +681,7 @@ SEARCHES = {
 FINAL = [
     name
     for name in EXPERIMENTS
-    if not name.startswith(("search", "check")) and name not in ("gains", "dead", "cost", "slower")
+    if not name.startswith(("search", "check")) and name not in ("gains", "dead", "cost", "slower", "tied")
 ]
 
 

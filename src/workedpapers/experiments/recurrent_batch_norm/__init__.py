@@ -21,7 +21,7 @@ from .gammas import (
     SEARCH_GAMMAS,
     TUNED_GAMMAS,
 )
-from .lengths import RECALL, RECALLS, SEARCH_RECALL, TUNED_RECALL
+from .lengths import RECALL, RECALLS, SEARCH_RECALL, TIED, TUNED_RECALL
 from .models import KINDS, Recurrent, StepwiseLSTM
 from .orders import (
     DIGITS,
@@ -160,6 +160,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "texts": TEXTS,
     "search_recall": SEARCH_RECALL,
     "recall": RECALLS,
+    "tied": TIED,
     "search_blanks": SEARCH_BLANK,
     "blanks": BLANKS,
     "cost": COST,
