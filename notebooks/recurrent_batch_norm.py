@@ -476,10 +476,8 @@ def chi(gamma, gamma_x=0.0):
     return gamma**2 * (weights * slope**2).sum() / (weights * torch.tanh(z) ** 2).sum()
 
 
-def gain(
-    gamma, W, gamma_x=0.0, draws=4
-):  # measured: the gradient's length, before / after
-    n, total = len(W), 0.0
+def gain(gamma, W, gamma_x=0.0, draws=4):
+    n, total = len(W), 0.0  # measured: the gradient's length, before over after
     for _ in range(draws):
         spread = math.sqrt(gamma**2 + gamma_x**2)
         h = torch.tanh(spread * normal(n, n)).requires_grad_()

@@ -326,7 +326,7 @@ for rows in (digits, gammas):
 # %% [markdown]
 # **At test time, the statistics of each step: a network trained with them makes 77.8±2.7% error with averaged ones, 15.3±1.4% with its own. (Training with one set for all steps is not tested.) In training, the norm of the cell is worth three points (18.7±0.1% without it, 15.6±1.7% with it, three runs each), a γ of 0.1 two (17.5±1.3% at γ = 1). One norm of the sum instead of two: no difference seen (16.4±1.7%).** The input alone, without norms of hidden term and cell, gives 19.0±0.5%, no worse than without that of the cell; what the hidden term's norm is worth by itself is not tested. So the reviewer's guess, that γ = 0.1 is the idea that matters, is not what these runs say. The LSTM without any norm: 16.9±2.1%.
 #
-# (A single pixel is quieter than the state at the start, lesson section 4; beside a loud input one norm may fare worse: not tested. Layer norm in its published form, either term by itself, sees no more than the sign of a single pixel: 27 to 33% error, in the table.)
+# (A single pixel is quieter than the state at the start, lesson section 4; beside a loud input one norm may fare worse: not tested. Layer norm in its published form, either term by itself, sees no more than the sign of a single pixel: 26 to 32% error, in the table.)
 
 # %% [markdown]
 # ## 6. Does it help with characters?
