@@ -47,9 +47,8 @@ def scoreboard() -> list[Claim]:
         )
         text = f"Gradient, {weights} weights: length after 100 steps, γ = 1 less γ = 0.1 (log10)"
         paper = "below 0 (does not say with which weights)"
-        claims.append(
-            _claim(text, paper, ends[1.0] - ends[0.1], "1/σ of batch norm's backward pass (theory, section 1)")
-        )
+        cause = "1/σ of the backward pass and slopes in the mean square (theory, section 2)"
+        claims.append(_claim(text, paper, ends[1.0] - ends[0.1], cause))
     return claims
 
 
