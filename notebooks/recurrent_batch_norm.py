@@ -289,9 +289,9 @@ for t in range(2):
 #
 # **Three offsets in one sum are one. And a cell that is normalised while it remembers forgets what it holds.**
 #
-# Give each norm an offset of its own. In the sum only $\beta_h+\beta_x+b$ counts, and all three get the same gradient. With $\delta_n=\partial L/\partial a_n$ for the vector $a_n=(i,f,g,o)$ of example $n$:
+# Give each norm an offset of its own, $a=\operatorname{BN}(W_hh;\gamma_h)+\beta_h+\operatorname{BN}(W_xx;\gamma_x)+\beta_x+b$. Only $\beta_h+\beta_x+b$ counts, and with $\delta_n=\partial L/\partial a_n$ for example $n$,
 #
-# $$ a=\operatorname{BN}(W_hh;\gamma_h)+\beta_h+\operatorname{BN}(W_xx;\gamma_x)+\beta_x+b \;\Rightarrow\; \frac{\partial L}{\partial\beta_h}=\frac{\partial L}{\partial\beta_x}=\frac{\partial L}{\partial b}=\sum_n\delta_n \tag{RBN.6} $$
+# $$ \frac{\partial L}{\partial\beta_h}=\frac{\partial L}{\partial\beta_x}=\frac{\partial L}{\partial b}=\sum_n\delta_n \tag{RBN.6} $$
 #
 # So $\beta_h=\beta_x=0$, for good. On the second question: batch norm cannot tell $c$ from $s\,c+k$, for any $s>0$ and $k$ (with $\varepsilon=0$):
 #

@@ -701,7 +701,9 @@ print(f"and times {eps:.2f} by ε = 10⁻²")
 # and $Wh$ is needed anyway. For an input of few dimensions it is, for no array of size $4H\times B$ has to be reduced. Let $m$ and $C$
 # be mean and covariance of $x_t$ over the batch. Then
 #
-# $$ \mathrm{BN}(Wx;\gamma) = V\,(x-m), \quad V=\operatorname{diag}\Bigl(\frac\gamma{\sqrt{\operatorname{diag}(WCW^\top)+\varepsilon}}\Bigr)W, \qquad d_x=1:\ \ \gamma\,\frac{w\,(x-m)}{\sqrt{w^2v+\varepsilon}} \tag{RBN.21} $$
+# $$ \mathrm{BN}(Wx;\gamma) = V\,(x-m), \qquad V=\operatorname{diag}\Bigl(\frac\gamma{\sqrt{\operatorname{diag}(WCW^\top)+\varepsilon}}\Bigr)W \tag{RBN.21} $$
+#
+# which for one input, $d_x=1$, with variance $v$, is $\gamma\,w\,(x-m)/\sqrt{w^2v+\varepsilon}$.
 #
 # *Proof.* $Wx-\operatorname{mean}(Wx)=W(x-m)$; divide row $j$ by its deviation, from (RBN.20), and put the factor into the row.
 # $\blacksquare$ For pixels, one number an example, the term has rank one: two statistics $m$ and $v$ for all $4H$ rows. It is exact,
