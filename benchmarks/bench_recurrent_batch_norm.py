@@ -6,9 +6,9 @@ One process, interleaved, one thread, training. The loop is what public ports do
 import pandas as pd
 import torch
 from torch import nn
-from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
+from workedpapers.experiments.recurrent_batch_norm import stepwise
 from workedpapers.lab.timing import Timing, interleaved, saved_bytes
 from workedpapers.recurrent_batch_norm import BatchNormLSTM
 
@@ -31,19 +31,7 @@ class Loop(BatchNormLSTM):
     """The same layer by torch's operations, a step at a time, without its bookkeeping."""
 
     def forward(self, input):
-        def norm(term, t, z, scale, bias=None):
-            running = getattr(self, f"running_mean_{term}")[t], getattr(self, f"running_var_{term}")[t]
-            return F.batch_norm(z, *running, scale, bias, training=True, momentum=self.momentum, eps=self.eps)
-
-        h = c = input.new_zeros(input.shape[1], self.hidden_size)
-        outputs = []
-        for t, x in enumerate(input):
-            hidden = norm("hh", t, h @ self.weight_hh.T, self.scale_hh)
-            i, f, g, o = (hidden + norm("ih", t, x @ self.weight_ih.T, self.scale_ih, self.bias)).chunk(4, 1)
-            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-            h = torch.sigmoid(o) * torch.tanh(norm("c", t, c, self.scale_c, self.bias_c))
-            outputs.append(h)
-        return torch.stack(outputs), (h, c)
+        return stepwise(self, input), None
 
 
 def compare(time: int, batch: int, input_size: int, hidden_size: int) -> pd.DataFrame:

@@ -119,7 +119,7 @@ plt.show()
 # - after equal searches and numbers of updates: MNIST at 14×14, permuted, 13.8±0.1% error against the LSTM's 20.2±0.5%, in order 7.3±1.6 against 24.5, 19.3 and a run that fails; characters 2.42±0.01 against 2.58±0.02 bits, where layer norm has 2.43±0.01. Small digits: in order 10.9±1.4 against 14.0±1.5%; permuted, no difference beyond the scatter;
 # - a network needs the statistics of each step at test time. From 0.01 to 0.3 it makes no difference where $\gamma$ starts.
 #
-# **Use it** to train an LSTM in few updates on sequences of one length; each takes three to four times as long as PyTorch's, and at equal time we have not compared. **Not** for sequences of unequal lengths, nor where training sees one example at a time: layer normalization needs no batch.
+# **Use it** to train an LSTM in few updates on sequences of one length; at equal time we have not compared. **Not** for sequences of unequal lengths, nor where training sees one example at a time: layer normalization needs no batch.
 #
 # **Minutes:** problem 4 · cell 6 · one bias, one bare path 4 · two norms 4 · what γ does 9 · statistics 4 · the layer 5 · explore 2 · it works 4 · worth 2.
 #
@@ -397,7 +397,7 @@ ax.semilogx(ratios, ratios**2 / (ratios**2 + 1), color=PLAIN)
 ax.axhline(0.5, color=BATCH)
 for name, sequence in starts.items():
     fresh = BatchNormLSTM(sequence.shape[-1], 100, max_length=64)
-    fresh(sequence)  # fills the statistics: a tenth of the new variance, nine of 1
+    fresh(sequence)  # stores 0.9 · 1 + 0.1 · variance
     variances = [
         10 * (v[8:] - 0.9) for v in (fresh.running_var_hh, fresh.running_var_ih)
     ]
@@ -509,7 +509,7 @@ for gamma in (0.1, 0.5, 1.0, 2.0):
 # AssertionError: RBN.9: left and right are not equal…
 # ```
 #
-# At $\gamma=0.1$ nothing shows. But without mixing $z$ is not normal: it is a unit's own squeezed values, stretched again. At $\gamma=1$ the very first step keeps 0.95, where mixing weights gain 1.085. What follows comes below.
+# At $\gamma=0.1$ nothing shows. But without mixing $z$ is not normal: it is a unit's own squeezed values, stretched again. At $\gamma=0.5$ the very first step falls short, as the error says: mixing weights gain 1.017. What follows comes below.
 #
 # </details>
 #
@@ -560,7 +560,7 @@ for gamma in (0.1, 0.7, 1.0, 2.0):
     print(f"gain of one step {one_step:.3f}")
 
 # %% [markdown]
-# In the LSTM, the lower panels, the gradient also passes through the cell, which alone would keep about $\sigma(1)=0.73$ a step. We measure both ways together and have no formula for them. The first steps back cost about two thirds of the length, whatever $\gamma$; from the twentieth on, one step keeps
+# In the LSTM, the lower panels, the gradient also passes through the cell, which alone would keep about $\sigma(1)=0.73$ a step. We measure both ways together and have no formula for them. The first steps back cost a part of the length at every $\gamma$; from the twentieth on, one step keeps
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Gain of one step in the LSTM, mean over five networks
@@ -573,7 +573,7 @@ for inputs in ("none", "white", "pixels"):
         print(f"input {inputs}, {kind}: {values} at γ = 0.1, 0.5, 1")
 
 # %% [markdown]
-# So this is what speaks for a small $\gamma$: in all six cases a step of the LSTM keeps 98 to 101% of the gradient at 0.1, while at $\gamma=1$ it gains 2 to 10%, which a hundred steps turn into tens to thousands. The danger of a large $\gamma$ in the LSTM is not that gradients vanish, as the paper conjectures, but that they explode. What $\gamma$ does in training is measured in section 4 of [the experiments](recurrent_batch_norm_experiments.ipynb): less than this picture suggests.
+# So this is what speaks for a small $\gamma$: in all six cases a step of the LSTM keeps 98 to 101% of the gradient at 0.1, while at $\gamma=1$ it gains 2 to 10%, which a hundred steps turn into ten to ten thousand. The danger of a large $\gamma$ in the LSTM is not that gradients vanish, as the paper conjectures, but that they explode. What $\gamma$ does in training is measured in section 4 of [the experiments](recurrent_batch_norm_experiments.ipynb): less than this picture suggests.
 
 # %% [markdown]
 # ## 6. Which statistics at test time?
@@ -782,7 +782,7 @@ for name, arm in arms.items():
 # %% [markdown]
 # The recorded runs, each arm at the rate of its own search, are these:
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, every run a dot, the paper's numbers as black bars. MNIST in order: LSTM at 19, 24 and 86 per cent, batch norm 6 to 9; paper 1.1 and 1.0. MNIST permuted: LSTM 20, batch norm 14; paper 9.8 and 4.6. Small digits permuted: all three between 14 and 20. Characters: LSTM 2.56 to 2.59, layer norm 2.42 to 2.45, batch norm 2.41 to 2.43; paper 1.38 and 1.32."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, every run a dot, the paper's numbers as black bars. MNIST in order: LSTM at 19, 24 and 86 per cent, batch norm 6 to 9; paper 1.1 and 1.0. MNIST permuted: LSTM 20, layer norm 17 to 21, batch norm 14; paper 9.8 and 4.6. Small digits permuted: all three between 14 and 20. Characters: LSTM 2.56 to 2.59, layer norm 2.42 to 2.45, batch norm 2.41 to 2.43; paper 1.38 and 1.32."}} tags=["hide-input"]
 # @title The paper's claim and ours
 mnist, texts, digits = (
     sweep(table, "book", device="cpu")
@@ -823,7 +823,7 @@ plt.show()
 # - **Characters:** 2.42±0.01 bits against 2.58±0.02 for the LSTM and 2.43±0.01 for layer norm, 2.42±0.02 with $\gamma=1$; longer texts at test time cost nothing ([sections 6 and 7 of the experiments](recurrent_batch_norm_experiments.ipynb)).
 # - **Which idea matters:** at test time, each step's own statistics; in training on permuted digits, the norm of the cell (3.1 points of error, three runs), then a $\gamma$ below one (1.9; on characters nothing); two norms instead of one make no difference there ([sections 4 and 5 of the experiments](recurrent_batch_norm_experiments.ipynb)).
 # - **Unequal lengths:** masked statistics are noisy where few sequences still run, and lose to padded ones beyond the trained lengths; a plain LSTM is better there ([section 9 of the experiments](recurrent_batch_norm_experiments.ipynb)).
-# - **A trap:** where all examples agree, as at the border of pictures, two norms with $1/\sqrt\varepsilon$ each multiply a gradient by more than a hundred a step. Noise on the first state cures it; the runs in order have it ([section 10 of the experiments](recurrent_batch_norm_experiments.ipynb)).
+# - **A trap:** where all examples agree, as at the border of pictures, two norms with $1/\sqrt\varepsilon$ each multiply a gradient by more than a hundred a step. Noise on $h$ and $c$ at the start cures it; the runs in order have it ([section 10 of the experiments](recurrent_batch_norm_experiments.ipynb)).
 #
 # **When to use it.** A recurrent layer that must learn in few updates, on sequences of one length. **When not:** unequal lengths, training on a stream (small batches: not tested here); and the statistics are 18 numbers per step and unit, at 100 units more than the weights from 24 steps on ([section 7 of the theory](recurrent_batch_norm_theory.ipynb)). **What came after:** [layer normalization](https://arxiv.org/abs/1607.06450) needs neither batch nor stored statistics, and became the norm of recurrent networks and of Transformers.
 

@@ -16,7 +16,7 @@
 #
 # One question a section: what was run, a figure, the verdict in bold. [The lesson](recurrent_batch_norm.ipynb) has the method, [the theory](recurrent_batch_norm_theory.ipynb) proofs and cost.
 #
-# **How it was run.** Adam, batches of 64 (characters and recall: 32), gradients clipped at norm 1, a rate that falls linearly to zero. *Every* arm has a search of its own: rates 0.0001, 0.0003, … 0.3 by factors of about three, on until the best has a worse neighbour on either side, by error on held-out training data; two runs a rate, which no other table uses (MNIST and characters: one). Final runs: five a arm for the digits' main table and recall, else three. All arms start with forget bias 1, and with orthogonal weights but for the LSTM on pixels (section 2); batch norm with $\gamma=0.1$, layer norm, as is usual, with $\gamma=1$. *Layer norm* is of the sum of both terms and of the cell (its published form normalises either term by itself: a table in section 5). Test errors of batch norm use exact statistics of every step. The paper trained up to 200 epochs with 100 to 2,000 units; here it is 600 to 1,000 updates and 64 or 128 units. Budgets are equal in updates, not in time: an update of batch norm takes three to four times as long as one of PyTorch's LSTM on one thread.
+# **How it was run.** Adam, batches of 64 (characters and recall: 32), gradients clipped at norm 1, a rate that falls linearly to zero. *Every* arm has a search of its own: rates 0.0001, 0.0003, … 0.3 by factors of about three, on until the best has a worse neighbour on either side, by error on held-out training data; two runs a rate, which no other table uses (MNIST and characters: one). Final runs: five a arm for the digits' main table and recall, else three. All arms start with forget bias 1, and with orthogonal weights but for the LSTM on pixels (section 2); batch norm with $\gamma=0.1$, layer norm, as is usual, with $\gamma=1$. *Layer norm* is of the sum of both terms and of the cell (its published form normalises either term by itself: a table in section 5). Test errors of batch norm use exact statistics of every step. The paper trained up to 200 epochs with 100 to 2,000 units; here it is 600 to 1,000 updates and 64 or 128 units. Budgets are equal in updates, not in time: a pass of the layer takes 0.9 to 1.8 times as long as one of PyTorch's LSTM ([section 11 of the theory](recurrent_batch_norm_theory.ipynb)).
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing
@@ -97,7 +97,7 @@ def summary(rows, metrics):
 # %% [markdown]
 # ## 1. How far does a gradient travel before training?
 #
-# The paper's first figure. A network without gates, $h_t=\tanh(\operatorname{BN}(Wh_{t-1};\gamma))$ with 100 units in batches of 100, float64: a random gradient at the last state is followed a hundred steps back. Five networks each, with orthogonal weights and with $W=I$ (the paper's start on pictures), without input, with a white input of equal variance, and with digits read pixel by pixel (60 steps back). Then the same for the batch-normalised LSTM, whose gradient goes to $h$ and $c$; its gain is that of a step from the twentieth back on, since the first ones cost about two thirds of the length whatever $\gamma$.
+# The paper's first figure. A network without gates, $h_t=\tanh(\operatorname{BN}(Wh_{t-1};\gamma))$ with 100 units in batches of 100, float64: a random gradient at the last state is followed a hundred steps back. Five networks each, with orthogonal weights and with $W=I$ (the paper's start on pictures), without input, with a white input of equal variance, and with digits read pixel by pixel (60 steps back). Then the same for the batch-normalised LSTM, whose gradient goes to $h$ and $c$; its gain is that of a step from the twentieth back on, since the first ones cost a part of the length at every $\gamma$.
 
 # %%
 every = rows_of("gains")
@@ -174,12 +174,12 @@ display(
 # %% [markdown]
 # ## 2. Does it help where pictures are read pixel by pixel?
 #
-# Digits of 8×8 pixels, 64 steps (600 updates, 1,000 training pictures), and MNIST at 14×14, 196 steps (1,000 updates, 55,000 pictures); 64 units. Pixels in order, or in one fixed permutation. The LSTM and layer norm have standardised pixels, and the LSTM PyTorch's own weights: of four starts (two for layer norm) those did best in searches on the digits. In order, the first pixels are the same in most pictures; as in the paper, batch norm's state starts there as noise of deviation 0.1 (section 10).
+# Digits of 8×8 pixels, 64 steps (600 updates, 1,000 training pictures), and MNIST at 14×14, 196 steps (1,000 updates, 55,000 pictures); 64 units. Pixels in order, or in one fixed permutation. The LSTM and layer norm have standardised pixels, and the LSTM PyTorch's own weights: of four starts (two for layer norm) those did best in searches on the digits. In order, the first pixels are the same in most pictures; batch norm's $h$ and $c$ start there as noise of deviation 0.1 (section 10; the authors' code has it on $h$ alone).
 
 # %%
 digits, mnist, slower = rows_of("digits"), rows_of("mnist"), rows_of("slower")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, test error of every run. Digits in order: LSTM 12 to 16, layer norm 15 to 18, batch norm 10 to 13. Digits permuted: all between 14 and 20. MNIST in order: LSTM filled dots at 19, 24 and 86, rings of a lower rate between 30 and 65, batch norm 6 to 9. MNIST permuted: LSTM 20, batch norm 14."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels, test error of every run. Digits in order: LSTM 12 to 16, layer norm 15 to 18, batch norm 10 to 13. Digits permuted: all between 14 and 20. MNIST in order: LSTM filled dots at 19, 24 and 86, rings of a lower rate between 30 and 65, batch norm 6 to 9. MNIST permuted: LSTM 20, layer norm 17 to 21, batch norm 14."}} tags=["hide-input"]
 # @title Figure: test error of three layers
 fig, axes = figures.panels(4, columns=2)
 PANELS = (
@@ -240,7 +240,7 @@ for table in ("search_digits", "search_starts", "search_mnist"):
 # %% [markdown]
 # ## 3. What does the released permutation do?
 #
-# The authors' code draws the "permutation" of the pixels *with replacement*: `randint(0, 784, 784)`. About 37% of the pixels are never read, others more than once ([errata, section 12 of the theory](recurrent_batch_norm_theory.ipynb)). Here 64 draws of 64, against a true permutation.
+# The authors' code draws the "permutation" of the pixels *with replacement*: `randint(0, length, size=(length,))`, with a length of 784. About 37% of the pixels are never read, others more than once ([errata, section 12 of the theory](recurrent_batch_norm_theory.ipynb)). Here 64 draws of 64, against a true permutation.
 
 # %%
 redrawn = rows_of("redrawn")
@@ -546,7 +546,7 @@ display(blanks.groupby(keys)[kinds].agg(["mean", "std"]).round(1))
 display(rows_of("search_blanks").groupby(keys).validation_error.mean().round(1))
 
 # %% [markdown]
-# **Each blank step multiplies the gradient by about 125, and behind eight of them nothing is learned at any of three rates (88.0±1.9% error). Noise of 0.1 on the first state, the authors' cure, gives 14.8±2.8%; a larger ε, 0.1, only 24.0±1.7%.** Sixteen blanks make $10^{35}$ at the first step, near the end of float32. The bare cell, without its norm, still grows by a factor of about 5 a step. With ε = 0.1 the gradient at the first state is tiny from the start ($10^{-11}$). Other ε, and training with the bare cell, are not tested.
+# **Each blank step multiplies the gradient by about 125, and behind eight of them nothing is learned at any of three rates (88.0±1.9% error). Noise of 0.1 on the first $h$ and $c$ (the authors' cure has $h$ alone) gives 14.8±2.8%; a larger ε, 0.1, only 24.0±1.7%.** Sixteen blanks make $10^{35}$ at the first step, near the end of float32. The bare cell, without its norm, still grows by a factor of about 5 a step. With ε = 0.1 the gradient at the first state is tiny from the start ($10^{-11}$). Other ε, and training with the bare cell, are not tested.
 
 # %% [markdown]
 # ## 11. The scoreboard

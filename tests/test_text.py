@@ -69,6 +69,18 @@ def test_download_fills_the_cache(home, monkeypatch):
     assert (folder / "cache" / "workedpapers" / "text" / "tinyshakespeare.txt").read_bytes() == content
 
 
+def test_a_folder_without_the_file_is_named(home, monkeypatch):
+    folder, content = home
+    (folder / "data").mkdir()
+    monkeypatch.setenv("WORKEDPAPERS_DATA", str(folder / "data"))
+    cache = folder / "cache" / "workedpapers" / "text"
+    cache.mkdir(parents=True)
+    (cache / "tinyshakespeare.txt").write_bytes(content)
+    with pytest.warns(UserWarning, match=r"there is no .*data/text/tinyshakespeare\.txt; using .*cache") as caught:
+        assert len(text().codes) == round(0.9 * len(content))
+    assert caught[0].filename == __file__
+
+
 @pytest.mark.parametrize("answer", [requests.ConnectionError("no network"), b"<html>blocked</html>"])
 def test_download_that_fails(home, monkeypatch, answer):
     folder, _ = home

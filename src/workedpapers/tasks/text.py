@@ -6,6 +6,7 @@ that cache.
 
 import hashlib
 import os
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,9 @@ class Text(NamedTuple):
 
 def text(data: str = "shakespeare", part: str = "train") -> Text:
     """A part of a text.
+
+    A file that is not in `$WORKEDPAPERS_DATA`, where that is set, is named in a warning and taken from the cache or the
+    download.
 
     Args:
         data: "shakespeare" (Karpathy's selection of 1.1 million characters, 65 kinds) or "counting": 0 1 2 3 …
@@ -74,10 +78,14 @@ def _read(file: Path) -> str:
 
 def _locate() -> Path:
     """The file in `$WORKEDPAPERS_DATA`, else in the cache, into which it is downloaded if need be."""
-    given = folder_from("WORKEDPAPERS_DATA")
-    if given and (file := given / "text" / NAME).exists():
-        return file
     folder = platformdirs.user_cache_path("workedpapers") / "text"
+    if given := folder_from("WORKEDPAPERS_DATA"):
+        if (file := given / "text" / NAME).exists():
+            return file
+        warnings.warn(
+            f"WORKEDPAPERS_DATA is set, but there is no {file}; using {folder / NAME}",
+            stacklevel=3,  # the caller of `text`
+        )
     if (folder / NAME).exists():
         return folder / NAME
     quiet = bool(os.environ.get("WORKEDPAPERS_QUIET"))

@@ -16,7 +16,6 @@ from .descent import descend, seeded
 from .models import Recurrent
 
 LENGTHS = (100, 200, 400)  # of the test sequences
-STATISTICS = ("last step", "averaged", "batch")  # beyond the steps of training
 
 
 @dataclass(frozen=True)
