@@ -75,12 +75,6 @@ def arm(rows, **fields):
     return rows
 
 
-def same(rows, config):
-    """The rows of an arm, at whatever rate its search chose."""
-    names = [name for name in vars(config) if name != "learning_rate"]
-    return arm(rows, **{name: getattr(config, name) for name in names})
-
-
 def compare(ax, groups, metric):
     """Every run a dot: groups of (label, colour, rows)."""
     for place, (_, color, rows) in enumerate(groups):
@@ -274,7 +268,10 @@ gammas = rows_of("gammas")
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Test error of three runs for gamma 0.01, 0.03, 0.1, 0.3 and 1: 13.6 to 17.6 per cent for the first four, 16.1 to 18.6 for 1."}} tags=["hide-input"]
 # @title Figure: test error against the starting value of γ
 fig, ax = plt.subplots()
-groups = [(f"{g:g}", BATCH, same(gammas, c)) for g, c in experiment.BY_GAMMA.items()]
+groups = [
+    (f"{g:g}", BATCH, experiment.of_arm(gammas, c))
+    for g, c in experiment.BY_GAMMA.items()
+]
 compare(ax, groups, "test_error")
 ax.set(xlabel="starting value of γ", ylabel="test error, %", ylim=(0, None))
 ax.set_title("From 0.01 to 0.3 γ makes no difference")
@@ -304,7 +301,8 @@ permuted = arm(digits, order="permuted")
 whole, lstm = arm(permuted, model="batch"), arm(permuted, model="lstm")
 groups = [("BN-LSTM", BATCH, whole.test_error)]
 groups += [
-    (name, DATA, same(parts, c).test_error) for name, c in experiment.PARTS.items()
+    (name, DATA, experiment.of_arm(parts, c).test_error)
+    for name, c in experiment.PARTS.items()
 ]
 groups += [("γ = 1", DATA, arm(gammas, weight_init=1.0).test_error)]
 groups += [("statistics averaged", DATA, whole.averaged_error)]
@@ -357,11 +355,13 @@ ARMS = {
 }
 LABELS = {"lstm": "LSTM", "layer": "LN", "batch": "BN", "γ = 1": "BN,\nγ = 1"}
 fig, axes = figures.panels(2)
-groups = [(LABELS[n], color, same(texts, c)) for n, (c, color) in ARMS.items()]
+groups = [
+    (LABELS[n], color, experiment.of_arm(texts, c)) for n, (c, color) in ARMS.items()
+]
 compare(axes[0], groups, "test_bits")
 axes[0].set(ylabel="test bits per character")
 for name, (config, color) in ARMS.items():
-    rows = same(texts, config)
+    rows = experiment.of_arm(texts, config)
     curves = zip(rows.curve_updates, rows.curve_validation, strict=True)
     figures.every_run(axes[1], curves, LABELS[name].replace("\n", " "), color)
 axes[1].set(xlabel="updates", ylabel="validation bits", ylim=(2.2, 4))
@@ -387,7 +387,7 @@ display(found.groupby(keys).validation_bits.agg(["mean", "count"]).round(3))
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: bits per character of batch norm at lengths 100, 200 and 400, three runs each: all lines fall by about 0.03; averaged statistics lie 0.02 above each step's own at length 100 and 0.01 at 400, batch statistics 0.06 above. Right: bits against the step, up to 400: batch norm's lines stay below the LSTM's, with no break at step 100, where training ended."}} tags=["hide-input"]
 # @title Figure: bits on longer sequences, by the statistics used
 LENGTHS = (100, 200, 400)
-bn = same(texts, experiment.TEXT["batch"])
+bn = experiment.of_arm(texts, experiment.TEXT["batch"])
 fig, axes = figures.panels(2)
 for (prefix, label), color in zip(
     {
@@ -404,7 +404,10 @@ axes[0].set(xlabel="length at test time", ylabel="bits per character")
 axes[0].set(xticks=LENGTHS, ylim=(2.29, 2.47))
 axes[0].legend(fontsize=8)
 for name, (config, color) in list(ARMS.items())[:3]:
-    runs = [(5 + 10 * np.arange(40), curve) for curve in same(texts, config).curve_bits]
+    runs = [
+        (5 + 10 * np.arange(40), curve)
+        for curve in experiment.of_arm(texts, config).curve_bits
+    ]
     figures.every_run(axes[1], runs, LABELS[name], color)
 axes[1].axvline(100, color=MUTED, lw=0.8, ls=":")
 axes[1].set(xlabel="step in the sequence", ylabel="bits, means of ten steps")
@@ -478,7 +481,7 @@ for ax, metric, title in (
         (
             label,
             PLAIN if name == "lstm" else BATCH,
-            same(recall, experiment.RECALL[name]),
+            experiment.of_arm(recall, experiment.RECALL[name]),
         )
         for name, label in WAYS.items()
     ]
@@ -528,7 +531,7 @@ axes[0].set(xlabel="blank steps", ylabel="log₁₀ gradient at the start")
 axes[0].legend(fontsize=8)
 NAMES = {"none": "no cure", "noise 0.1": "noise 0.1", "ε = 0.1": "ε = 0.1"}
 groups = [
-    (label, CURES[label][1], same(blanks, experiment.BLANK[name]))
+    (label, CURES[label][1], experiment.of_arm(blanks, experiment.BLANK[name]))
     for name, label in NAMES.items()
 ]
 compare(axes[1], groups, "test_error")

@@ -47,7 +47,7 @@ from .parts import LAYER_RUNS, LAYERS, PART_RUNS, PARTS, SEARCH_LAYERS, SEARCH_P
 from .pixels import Pixels, pixel_order, sequences, train
 from .recall import TREATMENTS, Recall
 from .recall import train as train_recall
-from .search import RATES, SEARCH_SEEDS
+from .search import RATES, SEARCH_SEEDS, of_arm
 from .text import Text
 from .text import train as train_text
 
@@ -89,6 +89,7 @@ __all__ = [
     "dead",
     "measure",
     "norms",
+    "of_arm",
     "pixel_order",
     "scoreboard",
     "sequences",

@@ -12,6 +12,7 @@ from .gains import GAINS
 from .gammas import BY_GAMMA, GAMMA_RUNS
 from .orders import DIGITS, MNIST, MNIST_PERMUTED, MNIST_ROWS, PERMUTED, ROWS
 from .pixels import Pixels
+from .search import of_arm
 from .text import Text
 
 TABLES: tuple[Experiment[Any], ...] = (DIGITS, MNIST, TEXTS, GAINS, GAMMA_RUNS)
@@ -57,10 +58,7 @@ SCALE = "possible, not tested: smaller pictures, networks and budgets"
 
 def runs(rows: pd.DataFrame, arm: Pixels | Text, metric: str) -> pd.Series:
     """A metric of an arm by seed, at the rate that its search chose."""
-    for name, value in vars(arm).items():
-        if name != "learning_rate":
-            rows = rows[rows[name] == value]
-    found: pd.Series = rows.set_index("seed")[metric]
+    found: pd.Series = of_arm(rows, arm).set_index("seed")[metric]
     return found
 
 

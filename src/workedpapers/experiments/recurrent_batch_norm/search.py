@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
+import pandas as pd
+
 from workedpapers.lab import Experiment
 
 from .pixels import Pixels
@@ -22,6 +24,14 @@ def tried(arm: Pixels | Text | Recall, chosen: float) -> list[float]:
     start = 4 if arm.model == "lstm" and isinstance(arm, Pixels) else 3
     best = RATES.index(chosen)
     return list(RATES[min(start, best - 1) : max(start + 1, best + 1) + 1])
+
+
+def of_arm(rows: pd.DataFrame, arm: Pixels | Text | Recall) -> pd.DataFrame:
+    """The rows of an arm, at whatever rate its search chose."""
+    for name, value in vars(arm).items():
+        if name != "learning_rate":
+            rows = rows[rows[name] == value]
+    return rows
 
 
 def searched(table: Table[Arm], best: Mapping[Arm, float], seeds: Sequence[int] = SEARCH_SEEDS) -> Experiment[Arm]:
