@@ -1190,13 +1190,15 @@ check("RBN.34", ours, by_torch, "batch norm before torch's LSTM")
 # %% [markdown]
 # ## 10. How does the library differ from the lesson's cell?
 #
-# **Same numbers to the last digits; one operation in place of dozens a step, less memory, lengths, stored statistics, and errors that say
+# **Same numbers up to rounding; one operation in place of dozens a step, less memory, lengths, stored statistics, and errors that say
 # what is wrong.**
 #
 # - *One operation.* The whole recurrence is one `torch.autograd.Function` with section 6's loop as its backward pass. Of every step it
 #   keeps the centred $z$ and $c$ and their statistics. Gates are computed again on the way back.
 # - *Features as rows.* Inside, a feature's batch is contiguous: means run along memory, and the gates are slabs.
-# - *The shortcut.* With few inputs for the number of examples the input term is that of section 5, one small matrix a step.
+# - *The shortcut.* A scalar input takes that of section 5. More inputs are multiplied and normalised step by step: the variance from
+#   their covariance can come out negative by rounding.
+# - *The tanh* is $2\sigma(2a)-1$, so that one call serves all gates. In float32 it rounds more coarsely near zero.
 # - *Lengths.* Sequences are sorted, the longest first, so that those that still run come first at every step.
 # - *First derivatives only.* Its backward pass cannot be differentiated again; for that take the lesson's cell.
 
