@@ -127,14 +127,17 @@ def _matches(line: str, shown: str) -> bool:
 
 def printed(cell: NotebookNode) -> list[str]:
     """The lines that a reader sees below an executed cell; of a traceback only the last."""
-    texts = []
+    texts: list[str] = []
+    printing = False  # a kernel may send a line and its end in two messages
     for output in cell.outputs:
-        if output.output_type == "error":
-            texts.append(f"{output.ename}: {output.evalue}")
-        elif output.output_type == "stream":
-            texts.append(output.text if output.name == "stdout" else "")
-        else:
-            texts.append(output.data.get("text/plain", ""))
+        if output.output_type == "stream":
+            if output.name == "stdout":
+                texts[-1:] = [texts[-1] + output.text] if printing else [*texts[-1:], output.text]
+                printing = True
+            continue
+        is_error = output.output_type == "error"
+        texts.append(f"{output.ename}: {output.evalue}" if is_error else output.data.get("text/plain", ""))
+        printing = False
     return [line.rstrip() for text in texts for line in text.splitlines()]
 
 

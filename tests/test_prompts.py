@@ -4,7 +4,7 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from prompts import Prompt, changed, find_prompts, problem_with
+from prompts import Prompt, changed, find_prompts, printed, problem_with
 from rehearsal import find_exercises, rehearse
 
 
@@ -68,6 +68,15 @@ def printing(*lines: str, error: tuple[str, str] | None = None) -> NotebookNode:
     if error:
         outputs.append(new_output("error", ename=error[0], evalue=error[1]))
     return new_code_cell("", outputs=outputs)
+
+
+def test_what_a_kernel_sends_in_pieces_is_read_as_it_is_shown():
+    def sent(text: str, name: str = "stdout") -> NotebookNode:
+        return new_output("stream", name=name, text=text)
+
+    value = new_output("execute_result", data={"text/plain": "3"})
+    pieces = [sent("so"), sent("a warning\n", "stderr"), sent("me"), sent("\n"), value, sent("more\n")]
+    assert printed(new_code_cell("", outputs=pieces)) == ["some", "3", "more"]
 
 
 @pytest.mark.parametrize(
