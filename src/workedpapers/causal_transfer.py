@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.types import Device
 
+FLOATS = torch.float32, torch.float64
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -41,7 +42,7 @@ class TabularModel(NamedTuple):
             joint: probabilities, a row for each value of the cause, shape (*runs, N, M), float32 or float64.
         Raises: ValueError, TypeError: a joint that is no such table, negative, or whose sum is not 1.
         """
-        _check_floating("joint", joint, 2)
+        _check_tensor("joint", joint, 2, *FLOATS)
         _check_joint(joint)
         log_marginal = joint.sum(-1).log()
         rows = joint.log() - log_marginal.unsqueeze(-1)
@@ -61,12 +62,11 @@ class TabularModel(NamedTuple):
         Raises: ValueError, TypeError: shapes that do not agree, another dtype, a value outside the table.
         """
         log_joint = self.log_joint()
-        if cause.shape != effect.shape or cause.dim() == 0:
-            raise ValueError(
-                f"cause and effect must have one shape (*runs, n), got {tuple(cause.shape)} and {tuple(effect.shape)}"
-            )
-        _check_values("cause", cause, log_joint.shape[-2])
-        _check_values("effect", effect, log_joint.shape[-1])
+        for name, values, count in zip(("cause", "effect"), (cause, effect), log_joint.shape[-2:], strict=True):
+            _check_tensor(name, values, 1, torch.int64)
+            _check_range(name, values, count)
+        if cause.shape != effect.shape:
+            raise ValueError(f"cause has shape {tuple(cause.shape)}, effect {tuple(effect.shape)}")
         runs = _broadcast(model=log_joint.shape[:-2], cause=cause.shape[:-1])
         cell = (cause * log_joint.shape[-1] + effect).expand(*runs, cause.shape[-1])
         return log_joint.flatten(-2).expand(*runs, -1).gather(-1, cell)
@@ -136,9 +136,9 @@ def adapt(model: TabularModel, samples: Tensor, lr: float | Tensor, *, joint: Te
     if joint is not None:
         expected[steps] = cause.expected() + effect.expected()
     return Adaptation(
-        log_likelihood.T.reshape(*runs, steps),
+        log_likelihood.T.contiguous().view(*runs, steps),
         TabularModel(cause.logits.reshape(*runs, N), effect.logits.reshape(*runs, N, M)),
-        None if joint is None else expected.T.reshape(*runs, steps + 1),
+        None if joint is None else expected.T.contiguous().view(*runs, steps + 1),
     )
 
 
@@ -238,7 +238,7 @@ def optimal_belief(deltas: Tensor) -> Tensor:
     Returns: shape (*,), dtype of deltas.
     Raises: ValueError, TypeError: no episode, NaN, not floating point.
     """
-    _check_floating("deltas", deltas, 1)
+    _check_tensor("deltas", deltas, 1, *FLOATS)
     if deltas.shape[-1] == 0:
         raise ValueError(f"deltas needs at least one episode, got shape {tuple(deltas.shape)}")
     if not (deltas == deltas).all():
@@ -344,21 +344,21 @@ class GaussianMixture(NamedTuple):
     ) -> "GaussianMixture":
         """Maximise the likelihood of samples by expectation maximisation; it falls in no iteration.
 
-        Without a start, the means are quantiles of the samples, (k + ½)/components, all weights equal and each scale
-        that of the samples over the number of components. A component that no sample falls to stays where it is, with
-        weight 0.
+        Without a start, the means are samples at equal distances in rank, all weights are equal, and each scale is that
+        of the samples over the number of components: nothing is drawn. A component that no sample falls to stays where
+        it is, with weight 0.
 
         Args:
             samples: shape (*runs, n).
             components: of the mixture, where there is no start.
             iterations: how many, at least 0.
-            start: the mixture of the first iteration, for the same runs.
+            start: the mixture before the first iteration, for the same runs, no scale below floor.
             floor: least standard deviation, > 0; without one a component could shrink to a single sample.
         Returns: a mixture without a gradient.
         Raises: ValueError, TypeError: no sample, samples that are not finite, a start of other shape or dtype, numbers
             outside what is listed.
         """
-        _check_floating("samples", samples, 1)
+        _check_tensor("samples", samples, 1, *FLOATS)
         _check_sizes(components=components)
         if not isinstance(iterations, Integral) or iterations < 0:
             raise ValueError(f"iterations must be an int of at least 0, got {iterations!r}")
@@ -369,21 +369,23 @@ class GaussianMixture(NamedTuple):
         if not samples.isfinite().all():
             raise ValueError("samples must be finite")
         if start is None:
-            levels = (torch.arange(components, dtype=samples.dtype, device=samples.device) + 0.5) / components
-            loc = samples.quantile(levels, -1).movedim(0, -1)
-            spread = samples.std(-1, correction=0).clamp(min=components * floor).unsqueeze(-1) / components
+            ranks = (torch.arange(components, device=samples.device) * 2 + 1) * samples.shape[-1] // (2 * components)
+            loc = samples.sort(-1).values[..., ranks]  # torch.quantile takes at most 16 million numbers
+            spread = (samples.std(-1, correction=0, keepdim=True) / components).clamp(min=floor)
             start = cls(torch.zeros_like(loc), loc, spread.expand(loc.shape))
+        else:
+            _check_start(start, samples, floor)
         mixture = start
         x = samples.unsqueeze(-1)
         for _ in range(iterations):
             shares = _log_mixture(samples, *mixture._parameters()).softmax(-1)  # responsibilities, (*runs, n, K)
             total = shares.sum(-2)
-            filled = total > torch.finfo(total.dtype).eps ** 2
+            filled = total > torch.finfo(total.dtype).eps ** 2  # a mean of less has no digits
             divisor = total.where(filled, torch.ones_like(total))
             loc = torch.where(filled, (shares * x).sum(-2) / divisor, mixture.loc)
             variance = (shares * (x - loc.unsqueeze(-2)).square()).sum(-2) / divisor
             scale = torch.where(filled, variance.sqrt().clamp(min=floor), mixture.scale)
-            mixture = cls((total / samples.shape[-1]).where(filled, torch.zeros_like(total)).log(), loc, scale)
+            mixture = cls(total.log() - math.log(samples.shape[-1]), loc, scale)
         return mixture
 
     def _parameters(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -411,11 +413,15 @@ def _check_adapt(
     for name, values in zip(model._fields, model, strict=True):
         if not values.amax(-1).isfinite().all():
             raise ValueError(f"each row of {name} must have a finite maximum")
-    if not isinstance(samples, Tensor) or samples.dim() < 3 or samples.shape[-1] != 2 or samples.shape[-2] == 0:
-        got = tuple(samples.shape) if isinstance(samples, Tensor) else type(samples).__name__
-        raise ValueError(f"samples must have shape (*runs, steps, batch, 2), batch at least 1, got {got}")
-    _check_values("samples[…, 0], the cause,", samples[..., 0], N)
-    _check_values("samples[…, 1], the effect,", samples[..., 1], M)
+    _check_tensor("samples", samples, 3, torch.int64)
+    if samples.shape[-1] != 2 or samples.shape[-2] == 0:
+        raise ValueError(
+            f"samples must have shape (*runs, steps, batch, 2), batch at least 1, got {tuple(samples.shape)}"
+        )
+    _check_range("the cause, samples[…, 0],", samples[..., 0], N)
+    _check_range("the effect, samples[…, 1],", samples[..., 1], M)
+    if not isinstance(lr, Real | Tensor):
+        raise TypeError(f"lr must be a number or a tensor, got {lr!r}")
     rate = lr if isinstance(lr, Tensor) else torch.tensor(lr, dtype=logits.dtype, device=logits.device)
     if not ((rate >= 0) & (rate < math.inf)).all():
         raise ValueError(f"lr must be finite and at least 0, got {lr}")
@@ -435,8 +441,8 @@ def _check_model(model: TabularModel) -> None:
     if not isinstance(model, TabularModel):
         raise TypeError(f"model must be a TabularModel, got {type(model).__name__}")
     logits, table = model
-    _check_floating("logits_cause", logits, 1)
-    _check_floating("logits_effect_given_cause", table, 2)
+    _check_tensor("logits_cause", logits, 1, *FLOATS)
+    _check_tensor("logits_effect_given_cause", table, 2, *FLOATS)
     if table.shape[:-1] != logits.shape or 0 in table.shape[-2:]:
         raise ValueError(
             f"logits_cause (*runs, N) and logits_effect_given_cause (*runs, N, M) do not agree: "
@@ -452,7 +458,7 @@ def _check_model(model: TabularModel) -> None:
 def _check_joint(joint: Tensor, model: TabularModel | None = None) -> None:
     if model is not None:
         table = model.logits_effect_given_cause
-        _check_floating("joint", joint, 2)
+        _check_tensor("joint", joint, 2, *FLOATS)
         if joint.shape[-2:] != table.shape[-2:]:
             raise ValueError(f"joint must have shape {_shape(('*runs', *table.shape[-2:]))}, got {tuple(joint.shape)}")
         if joint.dtype != table.dtype:
@@ -463,20 +469,31 @@ def _check_joint(joint: Tensor, model: TabularModel | None = None) -> None:
         raise ValueError(f"joint must have the sum 1 in each run, got {joint.sum((-2, -1))}")
 
 
-def _check_floating(name: str, tensor: Tensor, least: int) -> None:
+def _check_tensor(name: str, tensor: Tensor, least: int, *dtypes: torch.dtype) -> None:
+    """Refuse what is no tensor of one of these dtypes and of at least so many axes."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-    if tensor.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name} must be torch.float32 or torch.float64, got {tensor.dtype}")
+    if tensor.dtype not in dtypes:
+        raise TypeError(f"{name} must be {' or '.join(map(str, dtypes))}, got {tensor.dtype}")
     if tensor.dim() < least:
         raise ValueError(f"{name} must have at least {least} axes, got shape {tuple(tensor.shape)}")
 
 
-def _check_values(name: str, values: Tensor, count: int) -> None:
-    if values.dtype != torch.int64:
-        raise TypeError(f"{name} must be torch.int64, got {values.dtype}")
-    if values.numel() and not ((values >= 0) & (values < count)).all():
-        raise ValueError(f"{name} must lie in [0, {count - 1}], got {int(values.amin())} to {int(values.amax())}")
+def _check_range(name: str, values: Tensor, count: int) -> None:
+    if not ((values >= 0) & (values < count)).all():
+        raise ValueError(f"{name} must lie in [0, {count - 1}], got {int(values.min())} to {int(values.max())}")
+
+
+def _check_start(start: GaussianMixture, samples: Tensor, floor: float) -> None:
+    if not isinstance(start, GaussianMixture):
+        raise TypeError(f"start must be a GaussianMixture or None, got {type(start).__name__}")
+    for name, values in zip(start._fields, start, strict=True):
+        _check_tensor(f"start.{name}", values, 1, samples.dtype)
+        if values.shape != start.loc.shape or values.shape[:-1] != samples.shape[:-1]:
+            expected = _shape((*samples.shape[:-1], "components"))
+            raise ValueError(f"start.{name} must have shape {expected} as the others, got {tuple(values.shape)}")
+    if not (start.scale >= floor).all():
+        raise ValueError(f"start.scale must be at least floor, {floor}, got {float(start.scale.min())}")
 
 
 def _check_sizes(**sizes: int) -> None:
