@@ -1,0 +1,938 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Causal transfer: the right direction has less to relearn
+#
+# **The problem.** Does rain make people carry umbrellas, or do umbrellas make it rain? A table of days cannot tell: "first rain, then umbrella" and "first umbrella, then rain" describe it equally well.
+#
+# **The idea.** Move to a rainier town. If rain is the cause, one number is new, how often it rains; how people react to rain is as before. A model built in that direction repairs one part; the reversed model finds that *everything* has changed. So watch which of two models predicts better **while it adapts**. With $\Delta$, the log-likelihood by which $A\to B$ was better, the belief $\sigma(\gamma)$ in $A\to B$ follows
+#
+# $$ \gamma\ \leftarrow\ \gamma+\eta\,\bigl(\sigma(\gamma+\Delta)-\sigma(\gamma)\bigr) $$
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Setup: installs the package where it is missing
+import importlib.util
+import subprocess
+import sys
+
+source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
+if importlib.util.find_spec("workedpapers") is None:
+    if sys.version_info < (3, 11):
+        raise RuntimeError("workedpapers needs Python 3.11 or newer.")
+    if "/OWNER/" in source:
+        raise RuntimeError(
+            "This copy names no address to install workedpapers from: run `pip install .` "
+            "in the repository's folder, or `make address URL=…` if it is yours."
+        )
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is missing, so pip brings it, too. This takes minutes.")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", source]
+    run = subprocess.run(pip, capture_output=True, text=True)
+    if run.returncode:
+        print(run.stderr)
+        raise RuntimeError(
+            "pip could not install workedpapers: is there a network, and that release?"
+        )
+    importlib.invalidate_caches()
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Imports
+import math
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from workedpapers.causal_transfer import (
+    TabularModel,
+    adapt,
+    optimal_belief,
+    structural_gradient,
+    structural_loss,
+)
+from workedpapers.experiments import causal_transfer as experiment
+from workedpapers.lab import check, explore, figures, progress, setup, sweep
+from workedpapers.tasks.pairs import draw_pairs, intervene, random_joint
+
+device = setup(seed=0)
+torch.set_default_dtype(torch.float64)
+CAUSAL, REVERSE, DATA, MUTED, ODD = (
+    figures.COLORS[role] for role in ("learned", "fast", "data", "muted", "wrong")
+)
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two bar charts of probabilities at home and in the new town. Rain to umbrella: rain 0.3 and 0.8, umbrella given rain 0.8 and 0.8, umbrella given dry 0.1 and 0.1. Umbrella to rain: umbrella 0.31 and 0.66, rain given umbrella 0.77 and 0.97, rain given none 0.09 and 0.47."}} tags=["hide-input"]
+# @title The idea in one picture: one number changes, or all three do
+home = {
+    "rain → umbrella": [
+        ("rain", 0.3),
+        ("umbrella\nif rain", 0.8),
+        ("umbrella\nif dry", 0.1),
+    ],
+    "umbrella → rain": [
+        ("umbrella", 0.31),
+        ("rain if\numbrella", 0.774),
+        ("rain if\nnone", 0.087),
+    ],
+}
+town = {"rain → umbrella": [0.8, 0.8, 0.1], "umbrella → rain": [0.66, 0.970, 0.471]}
+fig, axes = figures.panels(2, sharey=True)
+for ax, direction in zip(axes, home, strict=True):
+    color = CAUSAL if direction.startswith("rain") else REVERSE
+    names, before = zip(*home[direction], strict=True)
+    place = np.arange(3)
+    ax.bar(place - 0.2, before, 0.38, color="0.8", label="at home")
+    ax.bar(place + 0.2, town[direction], 0.38, color=color, label="new town")
+    ax.set_xticks(place, names, fontsize=8.5)
+    ax.set_title(direction)
+    ax.legend(fontsize=8, loc="upper right")
+axes[0].set(ylabel="probability", ylim=(0, 1.3))
+plt.show()
+
+# %% [markdown]
+# Both models hold three numbers. In the new town one of the left model's is wrong, all of the right one's are. Section 1 has these numbers.
+#
+# **What we found.**
+#
+# TODO GLANCE
+#
+# **Use it** as an idea: what changes little under interventions is a better description than what must change everywhere. **Do not** read $\sigma(\gamma)$ as the probability that $A$ causes $B$.
+#
+# **Minutes:** problem 3 · equally wrong 2 · a step 3 · standing still 4 · online 4 · belief 3 · whole method 3 · where it goes 4 · explore 3 · it works 3 · worth 2.
+#
+# **Beside this lesson:** [the experiments](causal_transfer_experiments.ipynb), a figure for each question; [the theory](causal_transfer_theory.ipynb), with proofs, other losses, errata, cost; the paper, Bengio et al. 2019 ([arXiv 1901.10912](https://arxiv.org/abs/1901.10912)); [this page on Colab](https://colab.research.google.com/github/OWNER/worked-papers/blob/main/notebooks/causal_transfer.ipynb); [the source of the models](https://github.com/OWNER/worked-papers/blob/main/src/workedpapers/causal_transfer.py).
+#
+# Below, code computes both sides of each tagged equation by different routes. `check` prints ✓, or stops the notebook.
+
+# %% [markdown]
+# ## 1. The problem in numbers
+#
+# **One table, two ways to write it; after a move, one way has one new number, the other three.**
+#
+# $A$ is the weather (0 dry, 1 rain), $B$ the umbrella (0 none, 1 carried). At home it rains on 30% of days. On those, 80% carry an umbrella, on dry days 10%. Every joint table splits in two ways:
+#
+# $$ p(a,b)=p(a)\,p(b\mid a)=p(b)\,p(a\mid b) \tag{CT.1} $$
+
+# %%
+rain = torch.tensor([0.7, 0.3])  # p(a)
+umbrella = torch.tensor([[0.9, 0.1], [0.2, 0.8]])  # p(b|a), a row for each a
+p = rain[:, None] * umbrella
+print("the table, rows dry and rain:\n", p.numpy().round(3))
+
+p_b = p.sum(0)
+p_a_given_b = (p / p_b).T  # a row for each b
+print("umbrella:", p_b.numpy().round(3))
+print("rain if no umbrella, if umbrella:", p_a_given_b[:, 1].numpy().round(3))
+check("CT.1", p_b * p_a_given_b.T, p, "both factorisations give one table")
+
+# %% [markdown]
+# Data from home cannot choose. Now move to a town where it rains on 80% of days, and people are the same: an *intervention on the cause*. Write $q$ for the new town:
+#
+# $$ q(a,b)=q(a)\,p(b\mid a),\quad q(b)=\sum_aq(a)\,p(b\mid a),\quad q(a\mid b)=\frac{q(a)\,p(b\mid a)}{q(b)} \tag{CT.2} $$
+
+# %%
+q = torch.tensor([0.2, 0.8])[:, None] * umbrella
+
+
+def numbers(joint):
+    """The three numbers of each model: marginal of 1, and of 1 given 0 and given 1."""
+    rows, columns = joint / joint.sum(1, keepdim=True), joint / joint.sum(0)
+    forward = [joint[1].sum(), rows[0, 1], rows[1, 1]]
+    return torch.stack(forward), torch.stack([joint[:, 1].sum(), *columns[1]])
+
+
+for name, joint in (("home", p), ("town", q)):
+    forward, reverse = (values.numpy().round(3) for values in numbers(joint))
+    print(f"{name}: rain → umbrella {forward}   umbrella → rain {reverse}")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.2), by counting days
+days = torch.tensor([[180, 20], [160, 640]])  # of 1,000 in the new town
+check("CT.2", q, days / 1000, "the new table")
+q_a, p_b_a = torch.tensor([0.2, 0.8]), umbrella
+q_b = torch.stack([sum(q_a[a] * p_b_a[a, b] for a in (0, 1)) for b in (0, 1)])
+check("CT.2", q_b, days.sum(0) / 1000, "the new marginal of the effect")
+q_a_b = q_a[:, None] * p_b_a / q_b
+check("CT.2", q_a_b, days / days.sum(0), "the new conditional of the cause")
+
+# %% [markdown]
+# Left, one number moved. Right, all three.
+#
+# **Change it.** In the cell above the folded one, write `p.sum(1, keepdim=True) * torch.tensor([0.2, 0.8])` for `torch.tensor([0.2, 0.8])[:, None] * umbrella`: the weather as at home, but umbrellas are handed out to 80% of people, an intervention on the *effect*.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# town: rain → umbrella [0.3 0.8 0.8]   umbrella → rain [0.8 0.3 0.3]
+# ```
+#
+# The umbrella no longer depends on the rain. Left, both conditionals are new and the marginal is not; right, all three. Keep this case in mind.
+#
+# </details>
+#
+# Which model is *worse* in the new town, before it learns anything?
+
+# %% [markdown]
+# ## 2. Equally wrong
+#
+# **At first neither is worse. But one model's error sits in one place, the other's is everywhere.**
+#
+# How far a model $P$ is from the world $q$ is the Kullback-Leibler divergence, in nats: what an example costs beyond its entropy. By the product rule it splits into one term for the marginal and one for each row of the conditional:
+#
+# $$ \mathrm{KL}(q\,\|\,P)=\mathrm{KL}(q_A\|P_A)+\sum_aq(a)\,\mathrm{KL}\bigl(q(\cdot|a)\,\|\,P(\cdot|a)\bigr) \tag{CT.3} $$
+#
+# and the same with $A$ and $B$ exchanged.
+
+
+# %%
+def kl(q, p):
+    """Σ q log(q/p) over the last axis."""
+    return (q * (q / p).log()).sum(-1)
+
+
+def split_kl(q, p):
+    """The summands of (CT.3): the marginal of the rows, then each row."""
+    q_a, p_a = q.sum(1), p.sum(1)
+    rows = q_a * kl(q / q_a[:, None], p / p_a[:, None])
+    return torch.cat((kl(q_a, p_a)[None], rows))
+
+
+for name, parts in (
+    ("rain → umbrella", split_kl(q, p)),
+    ("reversed", split_kl(q.T, p.T)),
+):
+    print(f"{name}: {parts.numpy().round(3)}, sum {parts.sum():.4f}")
+    check("CT.3", parts.sum(), kl(q.flatten(), p.flatten()), "marginal + rows = joint")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two horizontal stacked bars of equal length, 0.534 nats. Rain to umbrella: one piece, the marginal. Umbrella to rain: 0.25 for the marginal, 0.16 for the row none, 0.12 for the row umbrella."}} tags=["hide-input"]
+# @title Where the error sits
+fig, ax = plt.subplots(figsize=(4.5, 2.0))
+SHADES = {"marginal": 1.0, "row 0": 0.65, "row 1": 0.35}
+for height, parts, color in (
+    (1, split_kl(q, p), CAUSAL),
+    (0, split_kl(q.T, p.T), REVERSE),
+):
+    left = 0.0
+    for (label, alpha), value in zip(SHADES.items(), parts.tolist(), strict=True):
+        ax.barh(height, value, 0.6, left=left, color=color, alpha=alpha)
+        if value > 0.01:
+            ax.text(
+                left + value / 2, height, label, ha="center", va="center", fontsize=9
+            )
+        left += max(value, 0)
+ax.set_yticks([0, 1], ["umbrella →\nrain", "rain →\numbrella"])
+ax.set(xlabel="nats", title="Equal sums; one piece against three")
+plt.show()
+
+# %% [markdown]
+# The sums are equal, since both models hold the same table. So a test *before* learning says nothing. The difference must come from learning. How does a table learn?
+
+# %% [markdown]
+# ## 3. One step of learning
+#
+# **After an example, the marginal moves, and one row of the conditional.**
+#
+# Each distribution is a softmax of *logits*. The derivative of a log-probability, the *score*, is the observed less the expected:
+#
+# $$ \frac{\partial\log\operatorname{softmax}(\theta)_k}{\partial\theta_j}=[j=k]-\operatorname{softmax}(\theta)_j \tag{CT.4} $$
+#
+# So a step of gradient ascent at the rate $\alpha$ on $\log P(a,b)=\log P(a)+\log P(b\mid a)$ is
+#
+# $$ \begin{aligned}\theta_A&\leftarrow\theta_A+\alpha\bigl(\mathbf e_a-\operatorname{softmax}\theta_A\bigr)\\\theta_{B|A=a}&\leftarrow\theta_{B|A=a}+\alpha\bigl(\mathbf e_b-\operatorname{softmax}\theta_{B|A=a}\bigr)\end{aligned} \tag{CT.5} $$
+#
+# with $\mathbf e_k$ one at $k$, else zero. The rows of the causes that did not occur stay.
+
+# %%
+theta, rows, alpha = p.sum(1).log(), p.log(), 0.3
+a, b = 1, 0  # a day of rain, without an umbrella
+new_theta, new_rows = theta.clone(), rows.clone()
+new_theta += alpha * (torch.eye(2)[a] - theta.softmax(0))  # (CT.5)
+new_rows[a] += alpha * (torch.eye(2)[b] - rows[a].softmax(0))
+print(
+    "rain:",
+    theta.softmax(0)[1].numpy().round(3),
+    "→",
+    new_theta.softmax(0)[1].numpy().round(3),
+)
+print("umbrella if dry, if rain:", new_rows.softmax(1)[:, 1].numpy().round(3))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.4) and (CT.5), against automatic differentiation
+logits = torch.tensor([0.3, -1.1, 0.8, 0.1], requires_grad=True)
+for k in range(4):
+    (score,) = torch.autograd.grad(logits.log_softmax(0)[k], logits)
+    formula = torch.stack([float(j == k) - logits.softmax(0)[j] for j in range(4)])
+    check("CT.4", formula.detach(), score, f"the score of value {k}")
+free = [theta.clone().requires_grad_(), rows.clone().requires_grad_()]
+descent = torch.optim.SGD(free, lr=alpha, maximize=True)
+(free[0].log_softmax(0)[a] + free[1].log_softmax(1)[a, b]).backward()
+descent.step()
+for left, right, name in zip(
+    (new_theta, new_rows), free, ("marginal", "rows"), strict=True
+):
+    check("CT.5", left, right.detach(), f"one step of SGD: {name}")
+
+# %% [markdown]
+# The day was odd, so the belief "80% carry one if it rains" drops to TODO ROW, though it was right. If right parts move too, what is gained?
+
+# %% [markdown]
+# ## 4. What is right stands still, on average
+#
+# **The expected score of a true distribution is zero: an unchanged mechanism wobbles, but it does not drift. All else drifts.**
+#
+# Suppose that row $a$ was fitted at home, $P(b\mid a)=p(b\mid a)$, and people have not changed. Whatever the weather now,
+#
+# $$ \sum_bp(b\mid a)\bigl([k=b]-p(k\mid a)\bigr)=p(k\mid a)-p(k\mid a)=0 \tag{CT.6} $$
+#
+# The mean of a score is zero. In the reversed model, row $b$ is visited with the probability $q(b)$ and then sees $a$ with $q(a\mid b)$, but expects $p(a\mid b)$. Its expected step is
+#
+# $$ \alpha\,q(b)\,\bigl(q(a\mid b)-p(a\mid b)\bigr) \tag{CT.7} $$
+#
+# which is not zero. Average the step over the four kinds of day:
+
+
+# %%
+def expected_step(q, p, alpha):
+    """The mean step (CT.5) of marginal (2,) and rows (2, 2), over days drawn from q."""
+    theta_step, rows_step = torch.zeros(2), torch.zeros(2, 2)
+    one_hot = torch.eye(2)
+    for a, b in product((0, 1), repeat=2):
+        theta_step += q[a, b] * alpha * (one_hot[a] - p.sum(1))
+        rows_step[a] += q[a, b] * alpha * (one_hot[b] - p[a] / p[a].sum())
+    return theta_step, rows_step
+
+
+forward, reverse = expected_step(q, p, alpha), expected_step(q.T, p.T, alpha)
+for name, (marginal, conditional) in (
+    ("rain → umbrella", forward),
+    ("reversed", reverse),
+):
+    moves = torch.cat((marginal[1:], conditional[:, 1])).numpy().round(4) + 0.0
+    print(f"{name}: marginal and rows move by {moves.tolist()}")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.6) and (CT.7)
+for a in (0, 1):
+    row = umbrella[a]
+    mean = [sum(row[b] * (float(k == b) - row[k]) for b in (0, 1)) for k in (0, 1)]
+    check("CT.6", alpha * q[a].sum() * torch.stack(mean), forward[1][a], f"row {a}")
+    check("CT.6", forward[1][a] + 1, torch.ones(2), f"row {a}: zero", rtol=1e-14)
+q_b, p_b = q.sum(0), p.sum(0)
+for b in (0, 1):
+    formula = alpha * q_b[b] * (q[:, b] / q_b[b] - p[:, b] / p_b[b])
+    check("CT.7", formula, reverse[1][b], f"the reversed model's row {b}")
+
+# %% [markdown]
+# **Change it.** In the cell above the folded one, write `expected_step(0.7 * q + 0.3 * p, p, alpha)` for `expected_step(q, p, alpha)`: only part of the days are as in the new town.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# rain → umbrella: marginal and rows move by [0.105, 0.0, 0.0]
+# ```
+#
+# Any mixture of the two towns keeps $p(b\mid a)$, so the rows stand still, exactly. The marginal drifts by 70% of before.
+#
+# </details>
+#
+# With $N$ values, the right model has $N-1$ numbers to move, the other $N^2-1$. (And it has farther to go: [section 2 of the theory](causal_transfer_theory.ipynb).) How do you *see* that one drifts less?
+# %% [markdown]
+# ## 5. Score first, then learn
+#
+# **Let each model predict an example before it learns from it, and add up.**
+#
+# At the end of a long stay both models are good again. What differs is the way there. So score *online*: each example by the tables that the examples before it have left,
+#
+# $$ \log L=\sum_{t=1}^T\log P_{\theta^{(t)}}(a_t,b_t) \tag{CT.8} $$
+#
+# Its mean is $-\sum_t\bigl(\mathrm H(q)+\mathbb E\,\mathrm{KL}(q\,\|\,P_{\theta^{(t)}})\bigr)$: the entropy of the world, and what the model still had wrong at each step. The difference of two models,
+#
+# $$ \Delta=\log L_{A\to B}-\log L_{B\to A} $$
+#
+# is the head start of one over the other. Twenty days in the new town:
+
+
+# %%
+def online(joint, pairs, alpha):
+    """log P of each pair before the step (CT.5); the rows of `joint` are the causes."""
+    theta, rows = joint.sum(1).log(), joint.log()
+    scores = []
+    for a, b in pairs.tolist():
+        marginal, row = theta.softmax(0), rows[a].softmax(0)
+        scores.append((marginal[a] * row[b]).log())  # score first (CT.8)
+        theta, rows = theta - alpha * marginal, rows.clone()
+        theta[a] += alpha
+        rows[a] -= alpha * row
+        rows[a, b] += alpha
+    return torch.stack(scores)
+
+
+generator = torch.Generator().manual_seed(0)
+days = draw_pairs(q, 20, generator=generator)[:, 0]
+forward, reverse = online(p, days, 0.3), online(p.T, days.flip(1), 0.3)
+print("log L:", forward.sum().numpy().round(2), reverse.sum().numpy().round(2))
+print("Δ:", (forward - reverse).sum().numpy().round(2))
+
+# %% [markdown]
+# **Change it.** In the cell above, write `online(p.T, days, 0.3)` for `online(p.T, days.flip(1), 0.3)`: the easiest mistake, cause and effect not exchanged in the days.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# TODO SLIP
+# ```
+#
+# Nothing fails: a table of the right shape, a plausible number. Test that $\Delta=0$ after one day: both models hold the same table, so the first scores must agree.
+#
+# </details>
+#
+# One stay may mislead. Here are ten thousand:
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO ALT_RAIN"}} tags=["hide-input"]
+# @title Ten thousand stays of twenty days
+many = q.expand(10_000, 2, 2)
+pairs = draw_pairs(many, 20, generator=torch.Generator().manual_seed(1))
+runs = [
+    adapt(TabularModel.from_joint(p), pairs, 0.3, joint=many),
+    adapt(TabularModel.from_joint(p.T), pairs.flip(-1), 0.3, joint=many.mT),
+]
+entropy = -(q * q.log()).sum()
+fig, (left, right) = figures.panels(2)
+for run, color, name in zip(
+    runs, (CAUSAL, REVERSE), ("rain → umbrella", "reversed"), strict=True
+):
+    left.plot(range(21), (-entropy - run.expected).mean(0), color=color, label=name)
+left.set(xlabel="days", ylabel="KL from the new town, nats", ylim=(0, None))
+left.legend(fontsize=8.5)
+delta = (runs[0].log_likelihood - runs[1].log_likelihood).sum(-1)
+right.hist(delta.numpy(), bins=40, color="0.7")
+right.axvline(0, color=MUTED, lw=1)
+right.set(xlabel="Δ after twenty days", yticks=[])
+fig.suptitle("Equal at the start, then one is ahead")
+plt.show()
+wrong, mean = float((delta < 0).double().mean()), float(delta.mean())
+print(f"mean Δ {mean:.1f}, below zero in {wrong:.0%} of the stays")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (CT.8): all 64 stays of three days, weighed
+kinds = list(product((0, 1), repeat=2))
+for joint, held, alpha in ((q, p, 0.3), (q.T, p.T, 0.7)):
+    mean, divergences = 0.0, torch.zeros(3)
+    for stay in product(kinds, repeat=3):
+        chance = math.prod(float(joint[kind]) for kind in stay)
+        mean += chance * float(online(held, torch.tensor(stay), alpha).sum())
+        theta, rows = held.sum(1).log(), held.log()
+        for t, (a, b) in enumerate(stay):
+            model = theta.softmax(0)[:, None] * rows.softmax(1)
+            divergences[t] += chance * kl(joint.flatten(), model.flatten())
+            theta = theta + alpha * (torch.eye(2)[a] - theta.softmax(0))
+            rows = rows.clone()
+            rows[a] = rows[a] + alpha * (torch.eye(2)[b] - rows[a].softmax(0))
+    H_q = -(joint * joint.log()).sum()
+    formula = -sum(H_q + divergence for divergence in divergences)
+    check("CT.8", float(formula), mean, f"mean of log L over all stays, α = {alpha}")
+
+# %% [markdown]
+# ## 6. From a head start to a belief
+#
+# **Mix the two models with a weight that can be learned. Its gradient is prior less posterior.**
+#
+# The paper mixes both by a *structural parameter* $\gamma$: with the weight $\sigma(\gamma)=1/(1+e^{-\gamma})$ the first, else the second. Its loss for an episode is
+#
+# $$ R(\gamma)=-\log\bigl[\sigma(\gamma)\,L_{A\to B}+\sigma(-\gamma)\,L_{B\to A}\bigr] \tag{CT.9} $$
+#
+# The derivative of $\sigma$ is $\sigma(\gamma)\sigma(-\gamma)$. Divide numerator and denominator by $L_{B\to A}$:
+#
+# $$ \frac{dR}{d\gamma}=\sigma(\gamma)-\sigma(\gamma+\Delta) \tag{CT.10} $$
+#
+# And the second term is Bayes' rule. If $\sigma(\gamma)$ was the prior probability of $A\to B$, then after the episode $D$
+#
+# $$ P(A\to B\mid D)=\frac{\sigma(\gamma)L_{A\to B}}{\sigma(\gamma)L_{A\to B}+\sigma(-\gamma)L_{B\to A}}=\sigma(\gamma+\Delta) \tag{CT.11} $$
+#
+# A step of descent moves the prior towards the posterior. (The posterior of *two predictors*, each with its own table and rate. Whether that is evidence for a cause is section 11.)
+
+# %%
+sigma = torch.sigmoid
+log_forward, log_reverse = forward.sum(), reverse.sum()
+gamma = torch.tensor(0.4, requires_grad=True)
+L_1, L_2 = log_forward.exp(), log_reverse.exp()
+R = -torch.log(sigma(gamma) * L_1 + sigma(-gamma) * L_2)  # (CT.9)
+(gradient,) = torch.autograd.grad(R, gamma)
+prior, delta = gamma.detach(), log_forward - log_reverse
+print(
+    f"prior {sigma(prior):.3f}, posterior {sigma(prior + delta):.3f}, gradient {gradient:.3f}"
+)
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.9), (CT.10), (CT.11)
+check("CT.9", R.detach(), structural_loss(log_forward, log_reverse, prior), "the loss")
+check("CT.10", sigma(prior) - sigma(prior + delta), gradient, "prior less posterior")
+for first, second, gamma in ((0.02, 0.5, 0.3), (0.3, 0.1, -1.7), (0.004, 0.001, 2.0)):
+    weight = 1 / (1 + math.exp(-gamma))
+    draws = torch.tensor([[weight * first, weight * (1 - first)]])
+    other = torch.tensor([[(1 - weight) * second, (1 - weight) * (1 - second)]])
+    table = torch.cat((draws, other))  # rows: the direction; column 0: this episode
+    bayes = table[0, 0] / table[:, 0].sum()
+    delta = math.log(first) - math.log(second)
+    formula = torch.tensor(1 / (1 + math.exp(-gamma - delta)))
+    check("CT.11", formula, bayes, f"posterior at γ = {gamma}")
+    logs = torch.tensor([first, second]).log()
+    slope = structural_gradient(*logs, torch.tensor(gamma))
+    check("CT.10", torch.tensor(weight) - formula, slope, f"gradient at γ = {gamma}")
+
+# %% [markdown]
+# ## 7. The whole method
+#
+# **Two tables, a score, a step, and a belief.**
+
+
+# %%
+def episode(p, pairs, alpha):
+    """Δ of one episode, for two models that start from the table p (rows A, columns B)."""
+    log_L = []
+    for joint, order in ((p, pairs), (p.T, pairs.flip(1))):  # A → B, B → A
+        theta, rows, total = joint.sum(1).log(), joint.log(), 0.0
+        for cause, effect in order.tolist():
+            marginal, row = theta.softmax(0), rows[cause].softmax(0)
+            total += (marginal[cause] * row[effect]).log()  # (CT.8)
+            theta = theta - alpha * marginal  # (CT.5)
+            theta[cause] += alpha
+            rows[cause] -= alpha * row
+            rows[cause, effect] += alpha
+        log_L.append(total)
+    return log_L[0] - log_L[1]
+
+
+def meta_learn(p, episodes, alpha, eta):
+    """γ after every episode; an episode does not depend on γ."""
+    gammas = [torch.tensor(0.0)]
+    for pairs in episodes:
+        gamma, delta = gammas[-1], episode(p, pairs, alpha)
+        gammas.append(gamma + eta * (sigma(gamma + delta) - sigma(gamma)))  # (CT.10)
+    return torch.stack(gammas)
+
+
+# %% [markdown]
+# Three towns, three stays, against the library, which runs thousands of episodes side by side:
+
+# %%
+g = torch.Generator().manual_seed(2)
+world = random_joint(1, 4, generator=g)[0]
+towns = intervene(world.expand(3, 4, 4), "cause", generator=g)
+stays = draw_pairs(towns, 15, generator=g)
+mine = torch.stack([episode(world, stay[:, 0], 0.5) for stay in stays])
+ahead = adapt(TabularModel.from_joint(world), stays, 0.5).log_likelihood.sum(-1)
+behind = adapt(
+    TabularModel.from_joint(world.T), stays.flip(-1), 0.5
+).log_likelihood.sum(-1)
+check("CT.5", mine, ahead - behind, "Δ: mine = the library's")
+path = meta_learn(world, stays[:, :, 0], 0.5, 0.1)
+theirs = experiment.climb(ahead - behind, "sgd", 0.1)
+check("CT.10", path, theirs, "γ: mine = the library's")
+
+# %% [markdown]
+# ## 8. Where does the belief go?
+#
+# **To one only if $\mathbb E[e^{-\Delta}]\le1$. A positive mean of $\Delta$ is not enough.**
+#
+# Written in the belief $\beta=\sigma(\gamma)$ itself, the loss of an episode is minus the logarithm of a straight line:
+#
+# $$ R=-\log L_{B\to A}-\log\bigl(1+\beta\,(e^\Delta-1)\bigr) \tag{CT.12} $$
+#
+# So it is convex in $\beta$, and so is its mean over episodes. There is one lowest point (unless $\Delta$ is always zero). It is at $\beta=1$ if the mean still falls there: its slope at $\beta=1$ is $\mathbb E[e^{-\Delta}]-1$. Large negative $\Delta$ weigh exponentially, be they ever so rare. Let $\Delta=+1$ nine times in ten, else $-5$; the mean is $+0.4$:
+
+# %%
+gain, loss, chance = 1.0, 5.0, 0.9
+delta = torch.tensor([gain, -loss])
+weights = torch.tensor([chance, 1 - chance])
+beta = torch.linspace(0, 1, 10_001).double()
+mean_loss = -(weights * torch.log1p(beta[:, None] * delta.expm1())).sum(1)  # (CT.12)
+print(f"mean Δ {weights @ delta:.2f}, mean e^-Δ {weights @ torch.exp(-delta):.1f}")
+print(f"lowest at β = {beta[mean_loss.argmin()]:.3f}")
+
+# %% [markdown]
+# **Change it.** In the cell above, write `gain, loss, chance = 1.0, 1.5, 0.9` for `gain, loss, chance = 1.0, 5.0, 0.9`: losses that are less harsh.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# mean Δ 0.75, mean e^-Δ 0.8
+# lowest at β = 1.000
+# ```
+#
+# Now $\mathbb E[e^{-\Delta}]<1$, and the belief goes to one.
+#
+# </details>
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean loss against the belief, for losses of 5 and of 1.5. The first is lowest at 0.848, marked, and rises steeply towards 1; the second falls all the way to 1."}} tags=["hide-input"]
+# @title The mean loss as a function of the belief
+fig, ax = plt.subplots()
+for loss, color in ((5.0, ODD), (1.5, CAUSAL)):
+    values = torch.tensor([1.0, -loss])
+    curve = -(weights * torch.log1p(beta[:, None] * values.expm1())).sum(1)
+    ax.plot(beta, curve, color=color, label=f"+1 or −{loss:g}")
+    low = int(curve.argmin())
+    ax.plot(beta[low], curve[low], "o", color=color)
+ax.set(xlabel="belief β", ylabel="mean loss", ylim=(-1.05, 0.4))
+ax.legend(title="Δ, nine to one", fontsize=9)
+ax.set_title("Rare large losses keep the belief from one")
+plt.show()
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.12)
+for first, second, gamma in ((-3.0, -4.2, 0.7), (-9.0, -2.5, -1.1)):
+    first, second, gamma = torch.tensor([first, second, gamma])
+    beta_, delta_ = sigma(gamma), first - second
+    formula = -second - torch.log(1 + beta_ * (torch.exp(delta_) - 1))
+    direct = -torch.log(sigma(gamma) * first.exp() + sigma(-gamma) * second.exp())
+    check("CT.12", formula, direct, "the loss in β = the loss in γ")
+end = torch.ones(1, requires_grad=True)
+mean_end = -(weights * torch.log(1 + end * (delta.exp() - 1))).sum()
+(slope,) = torch.autograd.grad(mean_end, end)
+check("CT.12", (weights * torch.exp(-delta)).sum() - 1, slope[0], "slope at β = 1")
+tenths = torch.tensor([1.0] * 9 + [-5.0])
+check("CT.12", beta[mean_loss.argmin()], optimal_belief(tenths), "optimum", rtol=1e-3)
+
+# %% [markdown]
+# ## 9. Explore
+#
+# **Which way is ahead depends on what is intervened on, and on how strong the mechanism is.**
+#
+# A thousand stays of twenty days in a town of your choice, $\alpha=0.3$. Set how often it rains there (or, for "umbrella", how many people carry one, whatever the weather), and how often people at home carry one when it rains.
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Explore: the town
+def stays_in(new, on, if_rain):
+    home = torch.tensor([0.7, 0.3])[:, None]
+    people = torch.tensor([[0.9, 0.1], [1 - if_rain, if_rain]])
+    p, other = home * people, torch.tensor([1 - new, new])
+    q = other[:, None] * people if on == "rain" else home * other
+    many = q.expand(1000, 2, 2)
+    pairs = draw_pairs(many, 20, generator=torch.Generator().manual_seed(3))
+    return q, [
+        adapt(TabularModel.from_joint(p), pairs, 0.3, joint=many),
+        adapt(TabularModel.from_joint(p.T), pairs.flip(-1), 0.3, joint=many.mT),
+    ]
+
+
+def draw(on, new, if_rain):
+    q, runs = stays_in(new, on, if_rain)
+    fig, (left, right) = figures.panels(2)
+    entropy = -torch.special.xlogy(q, q).sum()
+    for run, color, name in zip(
+        runs, (CAUSAL, REVERSE), ("rain → umbrella", "reversed"), strict=True
+    ):
+        left.plot((-entropy - run.expected).mean(0), color=color, label=name)
+    left.set(xlabel="days", ylabel="KL, nats", ylim=(0, None))
+    left.legend(fontsize=8.5)
+    delta = (runs[0].log_likelihood - runs[1].log_likelihood).sum(-1)
+    right.hist(delta.numpy(), bins=np.linspace(-8, 8, 41), color="0.7")
+    right.axvline(0, color=MUTED, lw=1)
+    right.set(xlabel="Δ", yticks=[])
+    fig.suptitle(f"Mean Δ {delta.mean():.1f}; best belief {optimal_belief(delta):.2f}")
+    return fig
+
+
+def describe(on, new, if_rain):
+    _, runs = stays_in(new, on, if_rain)
+    delta = (runs[0].log_likelihood - runs[1].log_likelihood).sum(-1)
+    return f"{on} set to {new}, umbrella if rain {if_rain}: mean Δ {delta.mean():.1f}"
+
+
+explore(
+    draw,
+    alt=describe,
+    on=("rain", "umbrella"),
+    new=(0.1, 0.3, 0.5, 0.8, 0.95),
+    if_rain=(0.3, 0.8, 0.95),
+)
+
+# %% [markdown]
+# <details><summary>What you see</summary>
+#
+# TODO SEEN1
+#
+# </details>
+#
+# And the mean loss of section 8, for a $\Delta$ of two values:
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Explore: the best belief
+def best(gain, loss, chance):
+    upper, lower = math.expm1(gain), -math.expm1(-loss)
+    return min(max(chance / lower - (1 - chance) / upper, 0.0), 1.0)
+
+
+def draw(gain, loss, chance):
+    beta = np.linspace(0, 1, 400)
+    curve = chance * np.log1p(beta * np.expm1(gain))
+    curve = -curve - (1 - chance) * np.log1p(beta * np.expm1(-loss))
+    optimum = best(gain, loss, chance)
+    fig, ax = plt.subplots(figsize=(4.5, 3.0))
+    ax.plot(beta, curve, color=CAUSAL)
+    ax.axvline(optimum, color=ODD, lw=1)
+    ax.set(xlabel="belief β", ylabel="mean loss", ylim=(-4, 4))
+    mean = chance * gain - (1 - chance) * loss
+    ax.set_title(f"Mean Δ {mean:+.2f}; lowest at β = {optimum:.2f}")
+    return fig
+
+
+def describe(gain, loss, chance):
+    return f"+{gain} with chance {chance}, else -{loss}: lowest at {best(gain, loss, chance):.2f}"
+
+
+explore(
+    draw,
+    alt=describe,
+    gain=(0.5, 1.0, 2.0, 4.0),
+    loss=(1.0, 2.0, 5.0, 10.0),
+    chance=(0.6, 0.8, 0.95),
+)
+
+# %% [markdown]
+# ## 10. It works
+#
+# **With ten values the right direction is ahead within ten examples, and the belief climbs to one.**
+#
+# Fifty worlds with $N=10$: random tables (every distribution uniform on its simplex), 300 episodes each, a new $P(A)$ every time, twenty examples at $\alpha=1$. An episode does not need $\gamma$, so the library runs all of a world's episodes side by side.
+
+# %% tags=["nbval-ignore-output"]
+g = torch.Generator().manual_seed(4)
+deltas = []
+for world in progress(random_joint(50, 10, generator=g), "worlds"):
+    pairs = draw_pairs(
+        intervene(world.expand(300, 10, 10), generator=g), 20, generator=g
+    )
+    ahead = adapt(TabularModel.from_joint(world), pairs, 1.0)
+    behind = adapt(TabularModel.from_joint(world.T), pairs.flip(-1), 1.0)
+    deltas.append((ahead.log_likelihood - behind.log_likelihood).sum(-1))
+gammas = experiment.climb(torch.stack(deltas), "sgd", 0.1)
+for k in (0, 30, 100, 300):
+    beliefs = sigma(gammas[:, k])
+    print(
+        f"after {k:3d} episodes: belief {beliefs.median():.3f}, lowest {beliefs.min():.3f}"
+    )
+
+# %% [markdown]
+# And the recorded runs, 30,000 at each size:
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO ALT_HEAD"}} tags=["hide-input"]
+# @title The headline: adaptation and belief
+curves = sweep(experiment.ADAPTATION, "book", device="cpu")
+beliefs = sweep(experiment.BELIEFS, "book", device="cpu")
+
+
+def band(ax, x, rows, color, label):
+    """Median and middle half; the mean of each quantile over the seeds."""
+    low, middle, high = (
+        np.mean([[q[k] for q in run] for run in rows], 0) for k in (1, 2, 3)
+    )
+    ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+    ax.plot(x, middle, color=color, label=label)
+
+
+fig, axes = figures.panels(4, columns=2)
+for ax, size in zip(axes, (10, 100), strict=False):
+    where = (
+        (curves["values"] == size) & (curves.batch == 1) & (curves.learning_rate == 1)
+    )
+    rows = curves[where]
+    x = np.array(rows.after.iloc[0])
+    band(ax, x, rows.causal, CAUSAL, "A → B")
+    band(ax, x, rows.anticausal, REVERSE, "B → A")
+    ax.set(xlabel="examples", ylabel="KL, nats", ylim=(0, None), title=f"{size} values")
+    ax.set_xscale("symlog", linthresh=1)
+axes[0].legend(fontsize=9)
+for size, color in ((10, CAUSAL), (100, DATA)):
+    where = (beliefs["values"] == size) & (beliefs.batch == 10)
+    rows = beliefs[where]
+    band(axes[2], np.array(rows.after.iloc[0]), rows.belief, color, f"{size} values")
+axes[2].set(
+    xlabel="episodes", ylabel="belief", ylim=(0.45, 1.02), title="as in the paper"
+)
+axes[2].legend(fontsize=9)
+for on, name, color in (
+    ("cause", "cause", CAUSAL),
+    ("mirror", "effect, kept", ODD),
+    ("effect", "effect, cut", REVERSE),
+):
+    rows = beliefs[(beliefs.intervention == on) & (beliefs.batch == 1)]
+    band(axes[3], np.array(rows.after.iloc[0]), rows.belief, color, name)
+axes[3].set(
+    xlabel="episodes", ylabel="belief", ylim=(-0.02, 1.02), title="by intervention on"
+)
+axes[3].legend(fontsize=9)
+plt.show()
+
+# %% [markdown]
+# *Medians, and the band of the middle half of the runs. Above: one example a step, $\alpha=1$. Below left: the settings that we read in the authors' code (two steps of ten examples, $\alpha=0.1$, RMSprop on $\gamma$ at 0.01); 300 worlds. Below right: twenty single examples; "kept": a new $P(B)$ with $P(A|B)$ as it was; "cut": $B$ set at random. The paper prints curves, no numbers.* TODO HEAD
+
+# %% [markdown]
+# ## 11. What is it worth?
+#
+# TODO WORTH
+
+# %% [markdown]
+# ## 12. Exercises
+#
+# Fill in a stub, run it, then call its checker, such as `check_exercise_1(several)`: it prints "right", or raises with what is wrong.
+# Harder ones are on [the theory page](causal_transfer_theory.ipynb).
+#
+# **1 (calculation).** Bayes would not mix anew in every episode. Suppose that *one* direction is right in all episodes. What is the probability of $A\to B$ after several, from their $\Delta$ and the prior $\sigma(\gamma)$? And which belief does the two-valued $\Delta$ of section 8 lead to?
+
+
+# %% tags=["exercise-1"]
+def several(deltas, gamma):
+    """P(A → B | all episodes), a tensor without axes, from Δ (episodes,) and a float γ"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-1-checker", "hide-input"]
+# @title Checker 1
+def check_exercise_1(function):
+    for values, gamma in (([0.4, -1.1, 0.9], 0.3), ([2.0, 0.1], -1.5), ([-0.7], 0.0)):
+        deltas = torch.tensor(values)
+        first, second = sigma(torch.tensor([gamma, -gamma]))
+        for delta in deltas:  # an episode's likelihoods: e^Δ against 1
+            first = first * delta.exp()
+        answer = function(deltas, gamma)
+        assert torch.allclose(answer, first / (first + second)), (
+            f"Δ = {values}: {answer}"
+        )
+    many = torch.tensor([1.0] * 9 + [-5.0]).repeat(100)
+    assert function(many, 0.0) > 0.999, "a thousand episodes with a mean of +0.4"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 1</summary>
+#
+# ```python
+# def several(deltas, gamma):
+#     return torch.sigmoid(gamma + deltas.sum())
+# ```
+#
+# With $\mathbb E[\Delta]>0$ this does go to one. The paper's loss asks for something else: a mixture that predicts *each episode* well, whichever direction is better in it.
+#
+# </details>
+#
+# **2 (variation).** A learner that is *told* that only the cause's marginal is new keeps the conditional of its model and counts the causes, from one a value: after $t$ examples, of which $n_a$ had the cause $a$, it predicts $\frac{1+n_a}{N+t}\,p(b\mid a)$. Write its log-likelihood.
+
+
+# %% tags=["exercise-2"]
+def told(p, pairs):
+    """log L, a tensor without axes; p (N, N), rows the causes; pairs (T, 2), int64"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-2-checker", "hide-input"]
+# @title Checker 2
+def check_exercise_2(function):
+    g = torch.Generator().manual_seed(5)
+    p = random_joint(1, 4, generator=g)[0]
+    pairs = draw_pairs(intervene(p, generator=g), 9, generator=g)[:, 0]
+    before = p.clone()
+    for joint, order in ((p, pairs), (p.T, pairs.flip(1))):
+        conditional = joint / joint.sum(1, keepdim=True)
+        causes = order[:, 0].bincount(minlength=4).double()
+        # the marginal's part does not depend on the order: a ratio of gammas
+        marginal = torch.lgamma(1 + causes).sum() + math.lgamma(4) - math.lgamma(4 + 9)
+        right = marginal + conditional[order[:, 0], order[:, 1]].log().sum()
+        answer = function(joint, order)
+        assert torch.allclose(answer, right), f"{answer:.4f}, expected {right:.4f}"
+    assert torch.equal(p, before), "the table that was given has changed"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 2</summary>
+#
+# ```python
+# def told(p, pairs):
+#     conditional = p / p.sum(1, keepdim=True)
+#     counts, total = torch.ones(len(p)), 0.0
+#     for a, b in pairs.tolist():
+#         total = total + (counts[a] / counts.sum() * conditional[a, b]).log()
+#         counts[a] += 1
+#     return total
+# ```
+#
+# TODO TOLD
+#
+# </details>
+#
+# **3 (implementation).** Write the step (CT.5) for a batch of $n$ examples: one step of ascent on the *mean* of their log-probabilities.
+
+
+# %% tags=["exercise-3"]
+def batch_step(theta, rows, pairs, alpha):
+    """New theta (N,) and rows (N, N); pairs (n, 2), int64: cause and effect. The old ones stay as they are."""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-3-checker", "hide-input"]
+# @title Checker 3
+def check_exercise_3(function):
+    g = torch.Generator().manual_seed(6)
+    theta, rows = (torch.randn(*s, generator=g) for s in ((5,), (5, 5)))
+    for n, alpha in ((1, 0.4), (7, 1.3), (30, 0.2)):
+        pairs = torch.randint(5, (n, 2), generator=g)
+        free = [theta.clone().requires_grad_(), rows.clone().requires_grad_()]
+        scores = free[0].log_softmax(0)[pairs[:, 0]]
+        scores = scores + free[1].log_softmax(1)[pairs[:, 0], pairs[:, 1]]
+        slopes = torch.autograd.grad(scores.mean(), free)
+        answer = function(theta.clone(), rows.clone(), pairs, alpha)
+        for found, old, slope in zip(answer, (theta, rows), slopes, strict=True):
+            assert found.shape == old.shape, f"shape {tuple(found.shape)}"
+            assert torch.allclose(found, old + alpha * slope), f"wrong for n = {n}"
+    kept = theta.clone(), rows.clone()
+    function(*kept, pairs, 0.5)
+    assert all(map(torch.equal, kept, (theta, rows))), "changed in place"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 3</summary>
+#
+# ```python
+# def batch_step(theta, rows, pairs, alpha):
+#     counts = torch.zeros_like(rows)
+#     ones = torch.ones(len(pairs), dtype=rows.dtype)
+#     counts.index_put_((pairs[:, 0], pairs[:, 1]), ones, accumulate=True)
+#     counts = counts / len(pairs)
+#     causes = counts.sum(1)
+#     new_rows = rows + alpha * (counts - causes[:, None] * rows.softmax(1))
+#     return theta + alpha * (causes - theta.softmax(0)), new_rows
+# ```
+#
+# `counts[a, b] += 1` with repeated indices would count a pair once: `accumulate=True` is what adds.
+#
+# </details>
+
+# %% [markdown]
+# ## 13. Symbols
+#
+# | symbol | in code | what |
+# |---|---|---|
+# | $A$, $B$; $a$, $b$; $N$ | `samples[..., 0]`, `samples[..., 1]` | two variables, their values; how many values |
+# | $p$, $q$ | `joint` | distribution at home (training), after the intervention (transfer) |
+# | $\theta_A$, $\theta_{B|A}$ | `logits_cause`, `logits_effect_given_cause` | logits of $A\to B$: marginal; a row for each cause |
+# | $\alpha$; $\eta$ | `lr` | rate of a model's steps; of $\gamma$ |
+# | $L$, $\Delta$ | `log_likelihood` | online likelihood of an episode; $\log L_{A\to B}-\log L_{B\to A}$ |
+# | $\gamma$, $\sigma$, $\beta$ | `gamma` | structural parameter; $1/(1+e^{-\gamma})$; the belief $\sigma(\gamma)$ |
+# | $R$ | `structural_loss` | the meta-objective |
+# | $\mathbf e_k$; $[\cdot]$ | | one at $k$, else zero; one if true, else zero |
