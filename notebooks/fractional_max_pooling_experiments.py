@@ -65,7 +65,7 @@ from torch.nn import functional as F
 
 from workedpapers.experiments import fractional_max_pooling as experiment
 from workedpapers.fractional_max_pooling import fractional_max_pool2d, pooling_regions
-from workedpapers.lab import figures, scoreboard_table, setup, sweep
+from workedpapers.lab import arm, figures, scoreboard_table, setup, sweep
 
 device = setup(seed=0)
 COLORS = {
@@ -90,13 +90,6 @@ DRAWN_AND_FIXED = ("fixed", "pseudorandom", "random")
 def rows_of(table):
     """The recorded rows of a table."""
     return sweep(experiment.EXPERIMENTS[table], "book", device="cpu")
-
-
-def arm(rows, **fields):
-    """The rows in which the fields have these values."""
-    for name, value in fields.items():
-        rows = rows[rows[name] == value]
-    return rows
 
 
 def places(ax, names, label, apart=1.0, middle=0.0):

@@ -66,7 +66,7 @@ from IPython.display import display
 from matplotlib.colors import TwoSlopeNorm
 
 from workedpapers.experiments import mixture_gradients as experiment
-from workedpapers.lab import figures, scoreboard_table, setup, sweep
+from workedpapers.lab import arm, figures, scoreboard_table, setup, sweep
 from workedpapers.mixture_gradients import MixtureNormal, sampled_leibniz_gradient
 
 device = setup(seed=0)
@@ -94,13 +94,6 @@ METRICS = ["test_nll", "test_bound", "perplexity", "perplexity_overall", "separa
 def rows_of(table):
     """The recorded rows of a table."""
     return sweep(experiment.EXPERIMENTS[table], "book", device="cpu")
-
-
-def arm(rows, **fields):
-    """The rows in which the fields have these values."""
-    for name, value in fields.items():
-        rows = rows[rows[name] == value]
-    return rows
 
 
 # %% [markdown]
@@ -598,20 +591,7 @@ display(
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Twenty claims, a row each, every run a dot on a symmetric logarithmic axis; left of zero is what would make them hold. Small spreads with the sum and the squares and the digits with scores lie left of zero, near it, spreads of three and fits at 3.75 mostly right of it, MNIST on both sides."}} tags=["hide-input"]
 # @title Figure: the claims, every run a dot
 claims = experiment.scoreboard()
-verdicts = {
-    "holds": "baseline",
-    "holds in part": "data",
-    "fails": "wrong",
-    "not reached": "muted",
-}
-fig, ax = plt.subplots(figsize=(5, 0.28 * len(claims) + 0.8))
-for place, claim in enumerate(reversed(claims)):
-    color = figures.COLORS[verdicts[claim.verdict]]
-    ax.plot(claim.runs, len(claim.runs) * [place], "o", ms=4, color=color)
-ax.axvline(0, color=figures.COLORS["muted"], lw=0.8)
-names = [claim.claim.split(":")[0] for claim in reversed(claims)]
-ax.set_yticks(range(len(claims)), names, fontsize=9)
-ax.set(xscale="symlog", xlabel="below zero: the claim")
+ax = figures.verdicts(claims)
 ax.set_title(
     "Low variance fails at a distance; with scores the digits' −log p falls a little"
 )

@@ -53,7 +53,7 @@ import numpy as np
 from IPython.display import display
 
 from workedpapers.experiments import recurrent_batch_norm as experiment
-from workedpapers.lab import figures, scoreboard_table, setup, sweep
+from workedpapers.lab import arm, figures, scoreboard_table, setup, sweep
 
 device = setup(seed=0)
 BATCH, PLAIN, LAYER, DATA, MUTED, FAST = (
@@ -66,13 +66,6 @@ MODELS = {"lstm": ("LSTM", PLAIN), "layer": ("LN", LAYER), "batch": ("BN", BATCH
 def rows_of(table):
     """The recorded rows of a table."""
     return sweep(experiment.EXPERIMENTS[table], "book", device="cpu")
-
-
-def arm(rows, **fields):
-    """The rows in which the fields have these values."""
-    for name, value in fields.items():
-        rows = rows[rows[name] == value]
-    return rows
 
 
 def compare(ax, groups, metric):
@@ -559,20 +552,7 @@ display(rows_of("search_blanks").groupby(keys).validation_error.mean().round(1))
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A row a claim, every run a dot on a symmetric logarithmic axis: MNIST, digits in order, characters, statistics of each step, gamma and the gradient with the identity lie left of zero; permuted digits have one run right of it, the gradient with orthogonal weights lies right of it."}} tags=["hide-input"]
 # @title Figure: the claims, every run a dot
 claims = experiment.scoreboard()
-verdicts = {
-    "holds": "baseline",
-    "holds in part": "data",
-    "fails": "wrong",
-    "not reached": "muted",
-}
-fig, ax = plt.subplots(figsize=(5, 0.28 * len(claims) + 0.8))
-for place, claim in enumerate(reversed(claims)):
-    color = figures.COLORS[verdicts[claim.verdict]]
-    ax.plot(claim.runs, len(claim.runs) * [place], "o", ms=4, color=color)
-ax.axvline(0, color=MUTED, lw=0.8)
-names = [claim.claim.split(":")[0] for claim in reversed(claims)]
-ax.set_yticks(range(len(claims)), names, fontsize=9)
-ax.set(xscale="symlog", xlabel="below zero: the claim")
+ax = figures.verdicts(claims)
 ax.set_title("Seven of nine hold; with orthogonal weights gradients grow")
 plt.show()
 

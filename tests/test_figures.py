@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 
-from workedpapers.lab.figures import COLORS, curve_with_band, dots, every_run, panels, paper_line, use_style
+from workedpapers.lab import Claim
+from workedpapers.lab.figures import (
+    COLORS,
+    VERDICT_COLORS,
+    curve_with_band,
+    dots,
+    every_run,
+    panels,
+    paper_line,
+    use_style,
+    verdicts,
+)
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB.
 DEFICIENCIES = {
@@ -174,3 +185,24 @@ def test_dots_of_another_shape_are_refused(runs):
     _, ax = plt.subplots()
     with pytest.raises(ValueError, match="runs has shape"):
         dots(ax, 0, runs, COLORS["fast"])
+
+
+def test_verdicts_draw_a_row_a_claim_from_the_top_and_every_run_a_dot():
+    claims = [
+        Claim("error: ours less theirs", "below 0", (-1.0, -2.0, -3.0), "book", "holds"),
+        Claim("time: ours less theirs", "below 0", (0.5, 1.0), "book", "fails", "a cause"),
+    ]
+    ax = verdicts(claims)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["time", "error"]
+    dots_of = {line.get_ydata()[0]: line for line in ax.lines if line.get_marker() == "o"}
+    assert list(dots_of[1].get_xdata()) == [-1.0, -2.0, -3.0]
+    assert list(dots_of[0].get_xdata()) == [0.5, 1.0]
+    assert dots_of[1].get_color() == COLORS[VERDICT_COLORS["holds"]]
+    assert dots_of[0].get_color() == COLORS[VERDICT_COLORS["fails"]]
+    guides = [line.get_xdata()[0] for line in ax.lines if line.get_marker() != "o"]
+    assert guides == [0]
+
+
+def test_verdicts_without_a_claim_are_refused():
+    with pytest.raises(ValueError, match="no claims to draw"):
+        verdicts([])

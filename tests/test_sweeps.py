@@ -16,7 +16,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from workedpapers.lab import Experiment, chosen, progress, sweep, sweeps
+from workedpapers.lab import Experiment, arm, chosen, progress, sweep, sweeps
 from workedpapers.lab.sweeps import missing, read_rows, recorded
 
 linux_only = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
@@ -116,6 +116,14 @@ def test_a_second_sweep_trains_nothing():
 
 def test_other_seeds_than_the_experiments_own_can_be_asked_for():
     assert sweep(an_experiment(), "check", seeds=[5], n_jobs=1).loss.tolist() == [51.5, 50.5]
+
+
+def test_an_arm_is_the_rows_with_these_values_and_an_unknown_field_is_an_error():
+    rows = pd.DataFrame({"model": ["a", "a", "b"], "rate": [0.1, 1.0, 1.0]})
+    assert list(arm(rows, model="a", rate=1.0).index) == [1]
+    assert len(arm(rows)) == 3
+    with pytest.raises(KeyError, match="rule"):
+        arm(rows, rule="a")
 
 
 def test_missing_lists_the_pairs_without_a_row_and_trains_none(folders):

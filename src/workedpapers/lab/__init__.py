@@ -7,11 +7,12 @@ from .devices import pick_device
 from .environment import setup
 from .explorables import explore
 from .scoreboard import Claim, judge, scoreboard_table
-from .sweeps import Experiment, chosen, missing, sweep
+from .sweeps import Experiment, arm, chosen, missing, sweep
 
 __all__ = [
     "Claim",
     "Experiment",
+    "arm",
     "check",
     "chosen",
     "explore",

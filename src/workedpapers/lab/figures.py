@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +13,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
+
+from .scoreboard import Claim
 
 COLORS: Mapping[str, str] = MappingProxyType(
     {
@@ -154,3 +156,25 @@ def paper_line(ax: Axes, value: float, label: str = "paper") -> None:
         label: for the legend.
     """
     ax.axhline(value, color=COLORS["paper"], linestyle="--", linewidth=1.2, label=label)
+
+
+VERDICT_COLORS = {"holds": "baseline", "holds in part": "data", "fails": "wrong", "not reached": "muted"}
+
+
+def verdicts(claims: Sequence[Claim]) -> Axes:
+    """A figure of claims that say "below zero": one a row, every run a dot in the colour of the verdict.
+
+    Args: claims: in the order from top to bottom; a row is called what stands before the colon of a claim.
+    Returns: the axes, for a title.
+    Raises: ValueError: no claims.
+    """
+    if not claims:
+        raise ValueError("no claims to draw: their rows are not recorded")
+    _, ax = plt.subplots(figsize=(5, 0.28 * len(claims) + 0.8))
+    for place, claim in enumerate(reversed(claims)):
+        color = COLORS[VERDICT_COLORS[claim.verdict]]
+        ax.plot(claim.runs, len(claim.runs) * [place], "o", markersize=4, color=color)
+    ax.axvline(0, color=COLORS["muted"], linewidth=0.8)
+    ax.set_yticks(range(len(claims)), [claim.claim.split(":")[0] for claim in reversed(claims)], fontsize=9)
+    ax.set(xscale="symlog", xlabel="below zero: the claim")
+    return ax

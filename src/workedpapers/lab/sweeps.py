@@ -168,6 +168,13 @@ def sweep(
     return pd.DataFrame(table, columns=[*fields, "scale", "seed", *metrics, "seconds", "device"])
 
 
+def arm(rows: pd.DataFrame, **fields: Any) -> pd.DataFrame:
+    """The rows of a table in which the named fields have these values; KeyError for a field that it lacks."""
+    for name, value in fields.items():
+        rows = rows[rows[name] == value]
+    return rows
+
+
 def chosen(
     search: pd.DataFrame, arms: list[str], settings: list[str], metric: str = "validation_error"
 ) -> pd.DataFrame:

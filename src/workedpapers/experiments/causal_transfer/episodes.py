@@ -177,7 +177,7 @@ SEARCH_RATES = _table(
 )
 HORIZON = 20  # examples over which a rate is chosen
 #: By size: rates of A → B and of B → A with the lowest own regret over `HORIZON` examples in the search.
-TUNED_RATES: dict[int, tuple[float, float]] = {size: (1.0, 1.0) for size in SEARCHED_SIZES}
+TUNED_RATES: dict[int, tuple[float, float]] = dict.fromkeys(SEARCHED_SIZES, (1.0, 1.0))
 TUNED = _table(
     [
         Episodes(values=size, steps=HORIZON, learning_rate=rate, reverse_rate=other)

@@ -95,7 +95,13 @@ SEARCH_SHARING = Experiment(
     {"book": (100,)},
 )
 #: By share: rates of A → B and of B → A with the lowest own regret over 20 examples in the search.
-TUNED_SHARING: dict[float, tuple[float, float]] = {share: (0.3, 0.3) for share in SHARES_OF_ROWS}
+TUNED_SHARING: dict[float, tuple[float, float]] = {
+    0.0: (0.5, 0.3),
+    0.03: (0.5, 0.5),
+    0.1: (0.5, 0.5),
+    0.3: (0.5, 0.5),
+    1.0: (0.5, 0.5),
+}
 SHARING = Experiment(
     "causal_transfer_sharing",
     Sharing,
