@@ -11,6 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from workedpapers.batch_norm import BatchNorm, batch_norm, batch_norm_backward, combine_statistics, fold
+from workedpapers.causal_transfer import (
+    GaussianMixture,
+    MixtureDensityNetwork,
+    TabularModel,
+    adapt,
+    optimal_belief,
+    structural_gradient,
+    structural_loss,
+)
 from workedpapers.experiments.fast_weights import Retrieval, RetrievalNetwork
 from workedpapers.fast_weights import FastWeights, attend, fast_matrix
 from workedpapers.fractional_max_pooling import FractionalMaxPool2d, fractional_max_pool2d, pooling_regions
@@ -74,6 +83,11 @@ def run_recurrent_norm(training, input_size, **options):
     return model(meta(4, 8, input_size), state)[0] + output
 
 
+def run_density(runs):
+    net = MixtureDensityNetwork(3, 5, runs=runs).to("meta")
+    return net.log_prob(meta(*runs, 4), meta(*runs, 4))
+
+
 METHODS = {
     **{
         f"FastWeights {write} {form}": lambda write=write, form=form: run_layer(write, form)
@@ -114,6 +128,11 @@ METHODS = {
     },
     "BatchNormLSTM, shared statistics": lambda: run_recurrent_norm(True, 3, statistics="shared", momentum=None),
     "FractionalMaxPool2d in evaluation": lambda: run_pooling(False, deterministic_eval=True),
+    "MixtureDensityNetwork": lambda: run_density(()),
+    "MixtureDensityNetwork, runs": lambda: run_density((2, 3)),
+    "GaussianMixture": lambda: GaussianMixture(meta(2, 3), meta(2, 3), meta(2, 3)).log_prob(meta(2, 4)),
+    "structural_loss": lambda: structural_loss(meta(3), meta(3), meta(2, 1)),
+    "structural_gradient": lambda: structural_gradient(meta(3), meta(3), meta(2, 1)),
     "fractional_max_pool2d": lambda: fractional_max_pool2d(
         meta(2, 3, 9, 12), pooling_regions(9, 6, size=(2, 1)), pooling_regions(12, 7, overlap="interval")
     ),
@@ -186,6 +205,49 @@ def test_mixtures_make_every_tensor_on_the_device_of_the_input(name):
         assert MIXTURE_METHODS[name]("cpu").device.type == "cpu"
 
 
+def adaptation(device, batch):
+    joint = torch.full((2, 3, 4), 1 / 12, device=device)
+    samples = torch.ones(2, 5, batch, 2, dtype=torch.int64, device=device)
+    results = [
+        adapt(TabularModel.from_joint(joint), samples, lr, joint=joint)
+        for lr in (0.5, torch.full((3, 1), 0.5, device=device))
+    ]
+    return torch.stack([tensor.sum() for tensor in tree_leaves(results)])
+
+
+def probabilities(device):
+    joint = torch.full((2, 3, 4), 1 / 12, device=device)
+    model, values = TabularModel.from_joint(joint), torch.ones(2, 5, dtype=torch.int64, device=device)
+    return model.log_prob(values, values).sum(1) + model.expected_log_likelihood(joint)
+
+
+def fitted(device):
+    first = GaussianMixture.fit(torch.ones(2, 9, device=device), 3, 2)
+    return torch.cat(GaussianMixture.fit(torch.ones(2, 9, device=device), iterations=2, start=first))
+
+
+TRANSFER_METHODS = {
+    "adapt by rows": lambda device: adaptation(device, 1),
+    "adapt by counts": lambda device: adaptation(device, 6),
+    "TabularModel": probabilities,
+    "optimal_belief": lambda device: optimal_belief(torch.ones(2, 9, device=device)),
+    "GaussianMixture.fit": fitted,
+}
+
+
+@pytest.mark.parametrize("name", TRANSFER_METHODS)
+def test_adaptation_stays_on_the_device_of_the_input_if_every_question_is_answered_yes(name, monkeypatch):
+    monkeypatch.setattr(torch.Tensor, "__bool__", lambda tensor: True)  # "meta" has no answer
+    with OneDevice():
+        assert TRANSFER_METHODS[name]("meta").device.type == "meta"
+
+
+@pytest.mark.parametrize("name", TRANSFER_METHODS)
+def test_adaptation_makes_every_tensor_on_the_device_of_the_input(name):
+    with torch.device("meta"), OneDevice():
+        assert TRANSFER_METHODS[name]("cpu").device.type == "cpu"
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_forward_and_backward_stay_on_the_device_of_the_input(name):
     with OneDevice():
@@ -195,6 +257,7 @@ def test_forward_and_backward_stay_on_the_device_of_the_input(name):
 
 
 LAYERS = {
+    "MixtureDensityNetwork": lambda device: MixtureDensityNetwork(2, 4, runs=(2, 3), device=device),
     "FastWeights attention": lambda device: FastWeights(3, 5, device=device),
     "FastWeights matrix": lambda device: FastWeights(3, 5, form="matrix", device=device),
     "BatchNorm": lambda device: BatchNorm(3, device=device),

@@ -43,7 +43,8 @@ class TabularModel(NamedTuple):
         Raises: ValueError, TypeError: a joint that is no such table, negative, or whose sum is not 1.
         """
         _check_tensor("joint", joint, 2, *FLOATS)
-        _check_joint(joint)
+        _check_probabilities(joint)
+        joint = joint.contiguous()  # the same digits for the same numbers, whatever their layout
         log_marginal = joint.sum(-1).log()
         rows = joint.log() - log_marginal.unsqueeze(-1)
         return cls(log_marginal, torch.where(log_marginal.unsqueeze(-1) > -math.inf, rows, 0))
@@ -200,7 +201,7 @@ def _expectation(weights: Tensor, log_p: Tensor) -> Tensor:
 def structural_loss(log_likelihood_ab: Tensor, log_likelihood_ba: Tensor, gamma: Tensor) -> Tensor:
     """R = −log(σ(γ) L_{A→B} + σ(−γ) L_{B→A}) of an episode; eq. (CT.9), eq. 2 of the paper.
 
-    Differentiable in all three. Where both models exclude the data it is +inf, without a gradient.
+    Differentiable in all three. Where both models exclude the data it is +inf and its gradient NaN.
 
     Args:
         log_likelihood_ab, log_likelihood_ba: log L of the episode, `adapt(…).log_likelihood.sum(-1)`.
@@ -371,8 +372,8 @@ class GaussianMixture(NamedTuple):
         if start is None:
             ranks = (torch.arange(components, device=samples.device) * 2 + 1) * samples.shape[-1] // (2 * components)
             loc = samples.sort(-1).values[..., ranks]  # torch.quantile takes at most 16 million numbers
-            spread = (samples.std(-1, correction=0, keepdim=True) / components).clamp(min=floor)
-            start = cls(torch.zeros_like(loc), loc, spread.expand(loc.shape))
+            spread = (samples - samples.mean(-1, keepdim=True)).square().mean(-1, keepdim=True).sqrt()
+            start = cls(torch.zeros_like(loc), loc, (spread / components).clamp(min=floor).expand(loc.shape))
         else:
             _check_start(start, samples, floor)
         mixture = start
@@ -409,27 +410,24 @@ def _check_adapt(
     """The runs, and the rate as a tensor, of arguments that fit."""
     _check_model(model)
     logits, table = model
-    N, M = table.shape[-2:]
     for name, values in zip(model._fields, model, strict=True):
         if not values.amax(-1).isfinite().all():
             raise ValueError(f"each row of {name} must have a finite maximum")
     _check_tensor("samples", samples, 3, torch.int64)
+    _check_device("samples", samples, model)
     if samples.shape[-1] != 2 or samples.shape[-2] == 0:
         raise ValueError(
             f"samples must have shape (*runs, steps, batch, 2), batch at least 1, got {tuple(samples.shape)}"
         )
-    _check_range("the cause, samples[…, 0],", samples[..., 0], N)
-    _check_range("the effect, samples[…, 1],", samples[..., 1], M)
+    for name, values, count in zip(("cause", "effect"), samples.unbind(-1), table.shape[-2:], strict=True):
+        _check_range(f"the {name} in samples", values, count)
     if not isinstance(lr, Real | Tensor):
         raise TypeError(f"lr must be a number or a tensor, got {lr!r}")
     rate = lr if isinstance(lr, Tensor) else torch.tensor(lr, dtype=logits.dtype, device=logits.device)
+    _check_tensor("lr", rate, 0, logits.dtype)
+    _check_device("lr", rate, model)
     if not ((rate >= 0) & (rate < math.inf)).all():
         raise ValueError(f"lr must be finite and at least 0, got {lr}")
-    for name, tensor in (("samples", samples), ("lr", rate), ("joint", joint)):
-        if tensor is not None and tensor.device != logits.device:
-            raise ValueError(f"{name} is on {tensor.device}, the model on {logits.device}")
-    if rate.dtype != logits.dtype:
-        raise TypeError(f"lr is {rate.dtype}, the model {logits.dtype}")
     shapes = {"model": logits.shape[:-1], "samples": samples.shape[:-3], "lr": rate.shape}
     if joint is not None:
         _check_joint(joint, model)
@@ -455,18 +453,26 @@ def _check_model(model: TabularModel) -> None:
         )
 
 
-def _check_joint(joint: Tensor, model: TabularModel | None = None) -> None:
-    if model is not None:
-        table = model.logits_effect_given_cause
-        _check_tensor("joint", joint, 2, *FLOATS)
-        if joint.shape[-2:] != table.shape[-2:]:
-            raise ValueError(f"joint must have shape {_shape(('*runs', *table.shape[-2:]))}, got {tuple(joint.shape)}")
-        if joint.dtype != table.dtype:
-            raise TypeError(f"joint is {joint.dtype}, the model {table.dtype}")
+def _check_joint(joint: Tensor, model: TabularModel) -> None:
+    table = model.logits_effect_given_cause
+    _check_tensor("joint", joint, 2, table.dtype)
+    _check_device("joint", joint, model)
+    if joint.shape[-2:] != table.shape[-2:]:
+        raise ValueError(f"joint must have shape {_shape(('*runs', *table.shape[-2:]))}, got {tuple(joint.shape)}")
+    _check_probabilities(joint)
+
+
+def _check_probabilities(joint: Tensor) -> None:
     if not (joint >= 0).all():
         raise ValueError("joint must hold probabilities, got a negative number or NaN")
-    if not ((joint.sum((-2, -1)) - 1).abs() <= 1e-5).all():
-        raise ValueError(f"joint must have the sum 1 in each run, got {joint.sum((-2, -1))}")
+    total = joint.sum((-2, -1))
+    if not ((total - 1).abs() <= 1e-5).all():
+        raise ValueError(f"joint must have the sum 1 in each run, got {total}")
+
+
+def _check_device(name: str, tensor: Tensor, model: TabularModel) -> None:
+    if tensor.device != model.logits_cause.device:
+        raise ValueError(f"{name} is on {tensor.device}, the model on {model.logits_cause.device}")
 
 
 def _check_tensor(name: str, tensor: Tensor, least: int, *dtypes: torch.dtype) -> None:
