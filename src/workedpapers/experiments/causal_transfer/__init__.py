@@ -10,6 +10,7 @@ from typing import Any
 from workedpapers.lab import Experiment
 
 from .beliefs import BELIEFS, MIXED, Belief, climb
+from .cost import COST, Timed, by_autograd, measure
 from .counting import COUNTING, Counting
 from .episodes import (
     ADAPTATION,
@@ -32,6 +33,7 @@ from .wagers import WAGERS, Wager
 __all__ = [
     "ADAPTATION",
     "BELIEFS",
+    "COST",
     "EXPERIMENTS",
     "HORIZON",
     "SHORT",
@@ -43,8 +45,11 @@ __all__ = [
     "Episodes",
     "Networks",
     "Sharing",
+    "Timed",
     "Wager",
+    "by_autograd",
     "climb",
+    "measure",
 ]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
@@ -67,4 +72,5 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "counting": COUNTING,
     "mixed": MIXED,
     "wagers": WAGERS,
+    "cost": COST,
 }
