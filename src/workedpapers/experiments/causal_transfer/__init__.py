@@ -26,7 +26,16 @@ from .episodes import (
     TUNED_RATES,
     Episodes,
 )
-from .networks import CHECK_NETWORKS, NETWORKS, SEARCH_NETWORKS, SHORT, TUNED_NETWORKS, Networks
+from .networks import (
+    CHECK_NETWORKS,
+    NETWORKS,
+    SEARCH_NETWORKS,
+    SEARCH_TRUTH,
+    SHORT,
+    TUNED_NETWORKS,
+    TUNED_TRUTH,
+    Networks,
+)
 from .sharing import CHECK_SHARING, SEARCH_SHARING, SHARING, TUNED_SHARING, Sharing
 from .wagers import WAGERS, Wager
 
@@ -40,6 +49,7 @@ __all__ = [
     "TUNED_NETWORKS",
     "TUNED_RATES",
     "TUNED_SHARING",
+    "TUNED_TRUTH",
     "Belief",
     "Counting",
     "Episodes",
@@ -62,6 +72,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "search_rates": SEARCH_RATES,
     "tuned": TUNED,
     "search_networks": SEARCH_NETWORKS,
+    "search_truth": SEARCH_TRUTH,
     "networks": NETWORKS,
     "search_sharing": SEARCH_SHARING,
     "sharing": SHARING,
