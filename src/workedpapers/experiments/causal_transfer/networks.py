@@ -24,7 +24,7 @@ class Networks:
 
     Args:
         values, prior, intervention: as in `Episodes`.
-        truth: what draws the pairs: "tables", of that prior, or "network", a random one with as many hidden units, whose
+        truth: what draws the pairs: "tables", of that prior, or "network", a random one with as many units, whose
             marginal an intervention on the cause draws anew, as in the authors' script.
         hidden: units of the layer.
         shared: whether the biases of the conditional, which all causes share, learn in an episode; the fit has them.
