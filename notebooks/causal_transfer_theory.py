@@ -107,12 +107,13 @@ def kl(q, p):
 #
 # $$ \mathrm E\Bigl[\frac{e^\Delta-1}{1+\beta^*(e^\Delta-1)}\Bigr]=0; \quad \beta^*\!=1\!\iff\!\mathrm E\,e^{-\Delta}\le1; \quad \beta^*\!=0\!\iff\!\mathrm E\,e^{\Delta}\le1 \tag{CT.14} $$
 #
-# the first where neither end takes all. Stochastic gradient descent with falling rates goes to $\beta^*$. For two values, $\Delta=u>0$
-# with probability $P$ and $-d<0$ otherwise, the first equation is linear in $\beta$ once you multiply out:
+# the first where neither end takes all. Stochastic gradient descent with falling rates goes to $\beta^*$. Take two values, $\Delta=u>0$
+# with probability $P$ and $-d<0$ otherwise. With $g=e^u-1$ and $l=1-e^{-d}$ the first equation reads $Pg(1-\beta l)=(1-P)\,l(1+\beta g)$.
+# Divide by $gl$:
 #
 # $$ \beta^* = \frac P{1-e^{-d}}-\frac{1-P}{e^u-1} \tag{CT.15} $$
 #
-# where that lies between zero and one, else the nearer end. Take $u=1$, $d=5$, $P=0.9$. The mean of $\Delta$ is $+0.4$, but
+# where that lies between zero and one, else the nearer end. For $u=1$, $d=5$, $P=0.9$ the mean of $\Delta$ is $+0.4$, but
 # $\mathrm E[e^{-\Delta}]=15.2$, and the belief settles at 0.848.
 
 
@@ -126,6 +127,8 @@ def slope_of_loss(beta, values, chances):  # minus the mean in (CT.14)
     return -(chances * gain / (1 + beta * gain)).sum()
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title The best belief, and checks of (CT.13) and (CT.14)
 def settles(values, chances):  # (CT.14)
     if (chances * np.exp(-values)).sum() <= 1:
         return 1.0
@@ -139,8 +142,6 @@ def settles(values, chances):  # (CT.14)
     return low
 
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (CT.13) to (CT.15)
 for first, second, at in ((0.3, 0.02, 0.7), (1e-3, 0.4, 0.2), (0.9, 0.5, 0.95)):
     beta = torch.tensor(at, requires_grad=True)
     R = -torch.log(beta * first + (1 - beta) * second)  # (CT.9)
@@ -158,7 +159,9 @@ laws = {
     "just enough": ([1.0, -1.0], [0.7311, 0.2689]),
     "just too little": ([1.0, -1.0], [0.7310, 0.2690]),
     "mostly negative": ([-0.5, 0.2, -2.0], [0.6, 0.3, 0.1]),
+    "a rare gain": ([-1.0, 5.0], [0.9, 0.1]),
 }
+typed, at_end = [], []
 for name, (values, chances) in laws.items():
     values, chances = np.array(values), np.array(chances)
     numerator = sum(  # of the mean over a common denominator
@@ -173,13 +176,26 @@ for name, (values, chances) in laws.items():
     lowest = min((0.0, 1.0, *inside), key=lambda b: mean_loss(b, values, chances))
     best = settles(values, chances)
     check("CT.14", best, float(lowest), f"{name}: the lowest of ends and roots")
+    typed.append([bool((chances * np.exp(s * values)).sum() <= 1) for s in (-1, 1)])
+    at_end.append([bool(lowest == 1), bool(lowest == 0)])
     if 0 < best < 1:
         mean = (chances * np.expm1(values) / (1 + best * np.expm1(values))).sum()
         check("CT.14", mean, 0.0, f"{name}: the mean vanishes inside", atol=1e-12)
-for u, d, chance in ((1.0, 5.0, 9), (8.0, 3.0, 4), (0.7, 0.3, 4), (2.0, 1.0, 3)):
+check("CT.14", typed, at_end, "at one, at zero: which laws")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.15)
+for u, d, chance in (
+    (1, 5, 9),
+    (8, 3, 4),
+    (0.7, 0.3, 4),
+    (2, 1, 3),
+    (1, 1, 9),
+    (1, 2, 3),
+):
     P = chance / 10
-    kelly = P / (1 - math.exp(-d)) - (1 - P) / (math.exp(u) - 1)
-    sample = torch.tensor([u] * chance + [-d] * (10 - chance))
+    kelly = min(max(P / (1 - math.exp(-d)) - (1 - P) / (math.exp(u) - 1), 0.0), 1.0)
+    sample = torch.tensor([float(u)] * chance + [-float(d)] * (10 - chance))
     check("CT.15", kelly, optimal_belief(sample), f"u, d, P = {u}, {d}, {P}")
 P, u, d = 0.9, 1.0, 5.0
 kelly = P / (1 - math.exp(-d)) - (1 - P) / (math.exp(u) - 1)
@@ -237,8 +253,8 @@ check("CT.15", kelly, many.mean(), "gradient descent ends there", rtol=5e-3)
 
 # %% [markdown]
 # (CT.15) is Kelly's rule for a bettor. You put the share $\beta$ of your money on a bet which wins $e^u-1$ per unit, or loses
-# $1-e^{-d}$ of it. $-\mathrm E[R]$ is the rate at which your money grows. A bet with a mean log gain above zero is worth taking, but
-# not with everything you have if a rare outcome would ruin you. The orange law shows how far this goes: $\mathrm E[\Delta]=+1.4$, and
+# $1-e^{-d}$ of it. $-\mathrm E[R]$ is, up to its constant, the rate at which your money grows. A bet that wins on average is worth
+# taking, but not with everything you have if a rare outcome would ruin you. The orange law shows how far this goes: $\mathrm E[\Delta]=+1.4$, and
 # the belief ends at 0.42, on the side of the wrong model.
 #
 # The convergence theorem is commonly stated as "$\sigma(\gamma)\to1$ if and only if
@@ -258,12 +274,14 @@ for m, s in ((0.3, 0.5), (2.0, 1.0), (-0.4, 0.8)):
 
     by_quadrature = -math.log(quad(at, -15, 15, epsabs=0, limit=200)[0])
     check("CT.16", m - s**2 / 2, by_quadrature, f"normal, m = {m}, s = {s}")
-for name, (values, chances) in laws.items():
+above, implied = [], []
+for values, chances in laws.values():
     values, chances = np.array(values), np.array(chances)
     right_side = -math.log((chances * np.exp(-values)).sum())
-    check("CT.16", values @ chances > right_side, True, name)
-    implied = settles(values, chances) < 1 or values @ chances > 0
-    check("CT.16", implied, True, "β* = 1 needs a positive mean")
+    above.append(bool(values @ chances > right_side))
+    implied.append(bool(settles(values, chances) < 1 or values @ chances > 0))
+check("CT.16", above, [True] * len(laws), "the mean is above, for every law")
+check("CT.16", implied, [True] * len(laws), "β* = 1 needs a positive mean")
 check("CT.16", 0.7, -math.log(math.exp(-0.7)), "equality for a fixed value")
 
 # %% [markdown]
@@ -274,7 +292,7 @@ check("CT.16", 0.7, -math.log(math.exp(-0.7)), "equality for a fixed value")
 # ## 2. Why does one direction move less?
 #
 # **An intervention on the cause adds one vector to the logits of $P(A)$. The other model has to add the same vector to all $N$ rows of
-# $P(A\mid B)$. Squared distances differ by a factor of at least $N$, distances by $\sqrt N$.**
+# $P(A\mid B)$. Squared distances differ by a factor of at least $N$, distances by at least $\sqrt N$.**
 #
 # Logits are defined up to a constant. Take them *centred*: $s_A(a)=\log p(a)$ minus its mean over $a$, and $s_{A\mid b}$ likewise for row
 # $b$. Primes mark values after the intervention. By Bayes' rule $\log p(a\mid b)=\log p(a)+\log p(b\mid a)-\log p(b)$. Centring over $a$
@@ -372,8 +390,8 @@ print(f"N = 10: squares {medians[10][0]:.1f}, lengths {medians[10][1]:.2f}")
 #
 # $$ \operatorname{Var}p(b) = \frac2{N+1}\operatorname{Var}p(a), \qquad \operatorname{Var}p(a)=\frac{N-1}{N^2(N+1)} \tag{CT.21} $$
 #
-# $P(B)$ is a mean of $N$ random rows, and means are flat. A model $B\to A$ that starts at a uniform $P(B)$ has nearly nothing to learn
-# there and all the rest in its $N$ rows. The model $A\to B$ gets a good part of what there is from $P(A)$, which is quick to learn.
+# $P(B)$ is a mean of $N$ random rows, and means are flat. A model $B\to A$ that starts at a uniform $P(B)$ has little to learn there,
+# and nearly all in its $N$ rows. The model $A\to B$ has half of it in $P(A)$, which every example teaches.
 
 
 # %%
@@ -548,6 +566,13 @@ right.set_xticks(some, map(str, some))
 right.minorticks_off()
 right.legend(fontsize=8)
 plt.show()
+p = draws[some.index(10)]
+for name, joint in (("A→B", p), ("B→A", p.mT)):
+    marginal = float(kl(joint.sum(-1), torch.full((10,), 0.1)).mean())
+    whole = float(kl(joint.flatten(1), torch.full((100,), 0.01)).mean())
+    print(
+        f"{name} from uniform tables: marginal {marginal:.2f}, rows {whole - marginal:.2f}"
+    )
 
 # %% [markdown]
 # With the published prior the lead of $A\to B$ on $p$ itself passes 0.18 nats, and with the symmetric one it is zero. So results on this
@@ -644,8 +669,9 @@ plt.show()
 # Geiger and Chickering. These are the posterior means under a Dirichlet prior with parameters $\kappa_{ab}$ on the cells.
 #
 # *Told what is new.* Suppose a learner knows that the intervention has hit what it takes for the cause. It counts the marginal, with
-# $\kappa p(a)$ in advance, and leaves the rows as they were. In $A\to B$ everything becomes right in the end: an example costs
-# $H(q)$. In $B\to A$ the marginal does, but the rows stay wrong, and
+# $\kappa p(a)$ in advance, and leaves the rows as they were. Counting a marginal costs of the order of $\log T$ nats in all. Apart
+# from that an example costs $H(q)$ in $A\to B$, where the rows are right. In $B\to A$ the rows stay wrong, and it costs
+# $H(q_B)+\sum_bq(b)\,[H(q(\cdot\mid b))+\mathrm{KL}(q(\cdot\mid b)\|p(\cdot\mid b))]$. The entropies add up to $H(q)$. So
 #
 # $$ \frac1T\,\mathrm E[\Delta] \to \sum_bq(b)\,\mathrm{KL}\bigl(q(\cdot\mid b)\,\|\,p(\cdot\mid b)\bigr) \qquad(T\to\infty) \tag{CT.24} $$
 
@@ -1046,8 +1072,8 @@ def row_by_row(p, q, pairs, lr):
 
 
 # %% [markdown]
-# *Episodes first.* Adaptation starts from the trained tables and does not look at $\gamma$. So every $\Delta_e$, for $e=1,2,\dots$, is known
-# before the belief moves, and what is left is a recursion for one number, with a rate $\eta$:
+# *Episodes first.* Adaptation starts from the trained tables and does not look at $\gamma$. So every $\Delta_e$, for $e=1,2,\dots$, is
+# known before the belief moves, and what is left is a recursion for one number, with a rate $\eta$:
 #
 # $$ \gamma_{e+1} = \gamma_e-\eta\bigl(\sigma(\gamma_e)-\sigma(\gamma_e+\Delta_e)\bigr) \tag{CT.30} $$
 
