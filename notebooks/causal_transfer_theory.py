@@ -237,9 +237,9 @@ for (u, P, d), label, color in (
     left.plot(best, mean_loss(best, *law), "o", color=color, ms=5)
     inverse, mean = (law[1] * np.exp(-law[0])).sum(), law[0] @ law[1]
     print(f"{label}: E Δ {mean:+.2f}, E exp(−Δ) {inverse:.3g}, β* {best:.3f}")
-left.set(xlabel="belief β", ylabel="mean loss", ylim=(-2.8, 0.6))
+left.set(xlabel="belief β", ylabel="mean loss", ylim=(-2.8, 4))
 left.set_title("Each law has one minimum")
-left.legend(fontsize=8, title="Δ (probability)", title_fontsize=8)
+left.legend(fontsize=8, title="Δ (probability)", title_fontsize=8, loc="upper center")
 starts = np.array([0, 0, 0, 4, 4, 4])
 right.plot(descend(*rare, starts, 0.05, 3000, 6), lw=0.7)
 right.axhline(kelly, color="black", ls=":", lw=1)
@@ -254,8 +254,8 @@ check("CT.15", kelly, many.mean(), "gradient descent ends there", rtol=5e-3)
 # %% [markdown]
 # (CT.15) is Kelly's rule for a bettor. You put the share $\beta$ of your money on a bet which wins $e^u-1$ per unit, or loses
 # $1-e^{-d}$ of it. $-\mathrm E[R]$ is, up to its constant, the rate at which your money grows. A bet that wins on average is worth
-# taking, but not with everything you have if a rare outcome would ruin you. The orange law shows how far this goes: $\mathrm E[\Delta]=+1.4$, and
-# the belief ends at 0.42, on the side of the wrong model.
+# taking, but not with everything you have if a rare outcome would ruin you. The orange law shows how far this goes: its mean is $+1.4$,
+# and the belief ends at 0.42, on the side of the wrong model.
 #
 # The convergence theorem is commonly stated as "$\sigma(\gamma)\to1$ if and only if
 # $\mathrm E[\log L_{A\to B}]>\mathrm E[\log L_{B\to A}]$". One half of it is true: by Jensen's inequality
@@ -375,7 +375,7 @@ print(f"N = 10: squares {medians[10][0]:.1f}, lengths {medians[10][1]:.2f}")
 # $$ \Delta(p^\top,D^\top) = -\Delta(p,D) \tag{CT.19} $$
 #
 # Suppose that the law of the pair $(p,q)$ stays the same when both are transposed. Then so does that of $(p,D)$, hence $\Delta$ has the
-# law of $-\Delta$ and $\Pr(\Delta<0)=\Pr(\Delta>0)$. No learner of this kind can then do better than a coin. An intervention on the
+# law of $-\Delta$ and $\Pr(\Delta<0)=\Pr(\Delta>0)$. The sign of $\Delta$ then tells no more than a coin. An intervention on the
 # cause breaks this symmetry, which is the idea of the paper. Without one, $q=p$, all depends on the law of $p$.
 #
 # Which prior is symmetric? Draw $P(A)$ from a Dirichlet law with all parameters equal to $N$, rows of $P(B\mid A)$ with parameters one.
@@ -385,8 +385,8 @@ print(f"N = 10: squares {medians[10][0]:.1f}, lengths {medians[10][1]:.2f}")
 # $$ \mathrm E\prod_{a,b}p(a,b)^{m_{ab}} = \frac{\prod_{a,b}m_{ab}!}{N^2(N^2+1)\cdots(N^2+m-1)} \tag{CT.20} $$
 #
 # These are the moments of the uniform law on all tables of $N^2$ cells. It does not know rows from columns. The published code has
-# parameters one for $P(A)$ as well. Then $(N)_m$ stands for $(N^2)_m$ and $\prod_am_a!$ stays in the numerator. Already the second
-# moments are not symmetric:
+# parameters one for $P(A)$ as well. In the first fraction $m_a!$ then stands for $(N)_{m_a}$ and $(N)_m$ for $(N^2)_m$, and the row sums
+# do not cancel. Already the second moments are not symmetric:
 #
 # $$ \operatorname{Var}p(b) = \frac2{N+1}\operatorname{Var}p(a), \qquad \operatorname{Var}p(a)=\frac{N-1}{N^2(N+1)} \tag{CT.21} $$
 #
@@ -575,7 +575,7 @@ for name, joint in (("A→B", p), ("B→A", p.mT)):
     )
 
 # %% [markdown]
-# With the published prior the lead of $A\to B$ on $p$ itself passes 0.18 nats, and with the symmetric one it is zero. So results on this
+# With the published prior the lead of $A\to B$ on $p$ itself reaches 0.18 nats, and with the symmetric one it is zero. So results on this
 # data need both priors: with the first, part of the signal tells you how the tables were drawn, not that somebody intervened. An
 # issue in the authors' repository asks why the direction shows without an intervention; the prior is the answer.
 
@@ -905,8 +905,8 @@ plt.show()
 # %% [markdown]
 # The formula is good for small rates. At $\alpha=1$, where $P$ is no longer close to $q$, the simulated floor is 1.27 times as high as
 # the formula with three values, and 0.45 instead of 0.41 with ten. For the lesson's curves this means: with single examples and
-# $\alpha=1$ the right model starts about 0.9 nats away from $q$ and cannot get below half of that. Only a smaller rate, larger batches
-# or averages of the parameters go lower.
+# $\alpha=1$ the right model starts about 0.9 nats away from $q$ (section 4) and comes to rest at half of that. A smaller rate or larger
+# batches go lower.
 
 # %% [markdown]
 # ## 7. Which loss did the published code minimise?
@@ -1002,7 +1002,7 @@ for T in (2, 3):
             )
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, mean losses against the belief for Delta plus 1 with probability 0.9, else minus 5. The paper's loss is convex with a minimum at 0.85, the one with exchanged signs concave with a maximum at 0.15 and its lower end at belief one; the product of two independent steps is convex with a minimum near 0.81. Right, beliefs over 1,500 steps of gradient descent on the loss with exchanged signs: those that start at 0.5 end at one, those from 0.05 at zero, and of those from 0.15 some go to each end."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, mean losses against the belief for Delta plus 1 with probability 0.9, else minus 5. The paper's loss is convex with a minimum at 0.85, the one with exchanged signs concave with a maximum at 0.15 and its lower end at belief one; the product of two independent steps is convex with a minimum near 0.80. Right, beliefs over 1,500 steps of gradient descent on the loss with exchanged signs: those that start at 0.5 end at one, those from 0.05 at zero, and of those from 0.15 some go to each end."}} tags=["hide-input"]
 # @title Figure: three losses, and descent on the one with exchanged signs
 fig, (left, right) = figures.panels(2)
 betas = np.linspace(0, 1, 300)
@@ -1018,8 +1018,9 @@ for law, sign, label, color in (
     turn = settles(*law)
     left.plot(turn, sign * mean_loss(turn, *law), "o", color=color, ms=5)
     print(f"{label}: {'minimum' if sign > 0 else 'maximum'} at {turn:.3f}")
-left.set(xlabel="belief β", ylabel="mean loss", title="One of them is concave")
-left.legend(fontsize=8)
+left.set(xlabel="belief β", ylabel="mean loss", ylim=(-1.3, 1.1))
+left.set_title("One of them is concave")
+left.legend(fontsize=8, loc="upper right")
 
 
 def exchanged(g, d):
@@ -1164,10 +1165,10 @@ check("CT.30", alone, torch.stack(interleaved), "40 episodes at once, then γ")
 # %% [markdown]
 # ## 9. What does it cost?
 #
-# **Beside the published code's way, one pair of models at a time, autograd, full tables and 10,000 test examples a step, a step costs a
-# small part.**
+# **A step of the library reads $O(N)$ numbers and needs no test set. The published way has one pair of models at a time, autograd through
+# full tables and 10,000 test examples a step.**
 #
-# `make bench` measures it on your machine: one thread, both ways in turn, ten and a hundred values.
+# `make bench` measures both on your machine: one thread, in turn, ten and a hundred values.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Figure: time a step
@@ -1209,7 +1210,10 @@ law = torch.tensor([1.0] * 9 + [-5.0])
 best = float(optimal_belief(law))
 check("CT.14", settles(*rare), best, "the optimum, by the library")
 check(
-    "CT.14", (torch.expm1(law) / (1 + best * torch.expm1(law))).mean(), 0.0, "(CT.14)"
+    "CT.14",
+    (torch.expm1(law) / (1 + best * torch.expm1(law))).mean(),
+    0.0,
+    "where the mean vanishes",
 )
 refute("CT.E1", 1.0, best, f"E Δ = {float(law.mean()):.1f}, and yet below one")
 check("CT.16", float(law.mean()) >= -math.log(torch.exp(-law).mean()), True, "Jensen")
