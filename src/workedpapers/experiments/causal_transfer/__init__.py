@@ -10,6 +10,7 @@ from typing import Any
 from workedpapers.lab import Experiment
 
 from .beliefs import BELIEFS, MIXED, Belief, climb
+from .claims import scoreboard
 from .cost import COST, Timed, by_autograd, measure
 from .counting import COUNTING, Counting
 from .episodes import (
@@ -25,6 +26,7 @@ from .episodes import (
     TUNED,
     TUNED_RATES,
     Episodes,
+    at,
 )
 from .networks import (
     CHECK_NETWORKS,
@@ -57,9 +59,11 @@ __all__ = [
     "Sharing",
     "Timed",
     "Wager",
+    "at",
     "by_autograd",
     "climb",
     "measure",
+    "scoreboard",
 ]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
