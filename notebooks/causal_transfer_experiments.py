@@ -1,0 +1,537 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Causal transfer: the experiments
+#
+# One question a section: what was run, a figure, the verdict in bold. [The lesson](causal_transfer.ipynb) has the method, [the theory](causal_transfer_theory.ipynb) proofs and cost.
+#
+# **How it was run.** Every table of the pages of this paper comes from a few core-minutes: an episode does not depend on $\gamma$, so all are run side by side, and the belief climbs afterwards. Unless said otherwise: every distribution is drawn uniformly from its simplex, $P(A)$ and each row of $P(B|A)$ at home ("rows"), a new $P(A)$ in the transfer; both models start from home's table and learn by plain SGD from the same examples, each scored before the step; three seeds of 10,000 episodes, each episode in a world of its own. $\Delta$ is the online log-likelihood of $A\to B$ less that of $B\to A$; the *gap* is the divergence of $B\to A$ from the new distribution less that of $A\to B$. Medians over the runs of a seed agree to about 0.01 between seeds. Rows keep seven digits.
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Setup: installs the package where it is missing
+import importlib.util
+import subprocess
+import sys
+
+source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
+if importlib.util.find_spec("workedpapers") is None:
+    if sys.version_info < (3, 11):
+        raise RuntimeError("workedpapers needs Python 3.11 or newer.")
+    if "/OWNER/" in source:
+        raise RuntimeError(
+            "This copy names no address to install workedpapers from: run `pip install .` "
+            "in the repository's folder, or `make address URL=…` if it is yours."
+        )
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is missing, so pip brings it, too. This takes minutes.")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", source]
+    run = subprocess.run(pip, capture_output=True, text=True)
+    if run.returncode:
+        print(run.stderr)
+        raise RuntimeError(
+            "pip could not install workedpapers: is there a network, and that release?"
+        )
+    importlib.invalidate_caches()
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Imports, colours and small helpers
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from IPython.display import display
+
+from workedpapers.experiments import causal_transfer as experiment
+from workedpapers.lab import arm, figures, scoreboard_table, setup, sweep
+
+device = setup(seed=0)
+CAUSAL, REVERSE, DATA, MUTED, ODD, PLAIN = (
+    figures.COLORS[role]
+    for role in ("learned", "fast", "data", "muted", "wrong", "baseline")
+)
+
+
+def rows_of(table):
+    """The recorded rows of a table."""
+    return sweep(experiment.EXPERIMENTS[table], "book", device="cpu")
+
+
+def band(ax, x, curves, color, label):
+    """Median and middle half over runs: the mean of each over the seeds."""
+    low, middle, high = (
+        np.mean([[quantiles[k] for quantiles in curve] for curve in curves], 0)
+        for k in (1, 2, 3)
+    )
+    ax.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
+    ax.plot(x, middle, color=color, label=label)
+
+
+def means(rows, metrics):
+    """Lists by world as their means."""
+    return rows.assign(**{metric: rows[metric].map(np.mean) for metric in metrics})
+
+
+# %% [markdown]
+# ## 1. How fast does each direction adapt?
+#
+# The paper's first figure. Both models hold the training distribution exactly; $P(A)$ is drawn anew. $N=10$ with single examples at $\alpha=1$ and 0.1 and with batches of a hundred, and $N=100$. 10,000 episodes each (4,000 for $N=100$), three times, each in a world of its own.
+
+# %%
+adaptation = rows_of("adaptation")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels of divergence against examples. 10 values, rate 1: both start at 0.81; A to B falls to 0.4 within 20 examples and stays there, B to A rises to 0.87, then falls to 0.56 at 100. Rate 0.1: A to B falls to 0.05 at 400, B to A to 0.33. Batches of 100: to 0.01 and 0.25 after 50. 100 values: A to B falls from 0.98 to 0.33, B to A rises to 1.15."}} tags=["hide-input"]
+# @title Figure: divergence from the transfer distribution, median and middle half
+PANELS = (
+    ("10 values, α = 1", {"values": 10, "batch": 1, "learning_rate": 1}, 100),
+    ("10 values, α = 0.1", {"values": 10, "batch": 1, "learning_rate": 0.1}, 400),
+    ("10 values, batches of 100", {"values": 10, "batch": 100}, 50),
+    ("100 values, α = 1", {"values": 100}, 500),
+)
+fig, axes = figures.panels(4, columns=2)
+for ax, (title, fields, last) in zip(axes, PANELS, strict=True):
+    rows = arm(adaptation, **fields)
+    after = np.array(rows.after.iloc[0])
+    band(ax, after, rows.causal, CAUSAL, "A → B")
+    band(ax, after, rows.anticausal, REVERSE, "B → A")
+    ax.set(xlim=(0, last), ylim=(0, 1.35), title=title)
+    ax.set_xlabel("batches" if fields.get("batch") == 100 else "examples")
+for ax in axes[::2]:
+    ax.set_ylabel("KL, nats")
+axes[0].legend(fontsize=9)
+fig.suptitle("Level at the start, then A → B is ahead")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: medians, the gap, and Δ
+found = []
+for title, fields, _ in PANELS:
+    rows = arm(adaptation, **fields)
+    for steps in (0, 5, 10, 20, 50, 100, 400):
+        if steps in rows.after.iloc[0]:
+            medians = {
+                m: experiment.at(rows, m, steps).map(lambda q: q[2]).mean()
+                for m in ("causal", "anticausal", "gap")
+            }
+            deltas = (
+                {
+                    m: experiment.at(rows, m, steps).mean()
+                    for m in ("mean_delta", "sd_delta", "negative")
+                }
+                if steps
+                else {}
+            )
+            found.append({"setting": title, "steps": steps, **medians, **deltas})
+display(pd.DataFrame(found).round(3))
+
+# %% [markdown]
+# **Level at the start, then $A\to B$ is far ahead. With ten values and single examples the median gap is largest after 10 to 20 examples: 0.39 nats at 10, 0.38 at 20, 0.15 at 100, 0.03 at 400; after 20, $\Delta<0$ in 3.6% of the episodes.** That fits the 10 to 20 examples that the paper speaks of. At the rate 0.1 the gap comes later and is as large (0.40 at 100); in batches of a hundred it is 0.40 after ten. With a hundred values it lasts longer and gets twice as large (0.69 at 100, 0.79 at 400), but takes longer to show: $\Delta<0$ in 6.9% of the episodes after 20 examples.
+# #
+# At $\alpha=1$, $A\to B$ ends at 0.42 nats and not at zero: that is the noise of SGD, near the 0.41 of [section 6 of the theory](causal_transfer_theory.ipynb). $B\to A$ gets worse before it gets better, with ten values by 0.06 nats, with a hundred by 0.18 after 100; it is not tested whether this is noise, too.
+
+# %% [markdown]
+# ## 2. Does the belief find the direction?
+#
+# The settings that we read in the authors' notebook: tables, two steps of ten examples at $\alpha=0.1$, RMSprop on $\gamma$ at 0.01, 1,000 episodes; 100 worlds, three times. Then networks with eight hidden units as there: 1,000 updates of Adam at 0.001 before the transfer, ten single examples at rate 0.01, Adam on $\gamma$ at 0.1. Then the same networks fitted well before the transfer (3,000 updates at 0.01), each direction at the rate that suits it best over 20 examples.
+
+# %%
+beliefs, networks = rows_of("beliefs"), rows_of("networks")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Belief against episodes. Tables: with 10 and 100 values the belief climbs from 0.5 to 0.99 in 1,000 episodes, the bands too thin to see. Networks: in worlds that are networks it climbs, to about 0.9 with the short fit and higher with the long one, with wide bands; in worlds of tables with 8 units it falls towards 0, with 64 units it climbs part of the way."}} tags=["hide-input"]
+# @title Figure: the belief in A → B, median and middle half of the worlds
+fig, axes = figures.panels(2, sharey=True)
+for size, color in ((10, CAUSAL), (100, DATA)):
+    rows = arm(beliefs, values=size, batch=10)
+    band(axes[0], rows.after.iloc[0], rows.belief, color, f"{size} values")
+short = arm(networks, updates=experiment.SHORT.updates)
+fitted = arm(networks, updates=3000, shared=True)
+for rows, color, label in (
+    (short, DATA, "8 units, short fit"),
+    (arm(fitted, hidden=8), REVERSE, "8 units, long fit"),
+    (arm(fitted, hidden=64), CAUSAL, "64 units, long fit"),
+):
+    band(axes[1], rows.after.iloc[0], rows.belief, color, label)
+for ax, title in zip(axes, ("tables", "networks, 10 values"), strict=True):
+    ax.set(xlabel="episodes", title=title)
+    ax.axhline(0.5, color=MUTED, lw=0.8)
+    ax.legend(fontsize=8)
+axes[0].set(ylabel="belief in A → B", ylim=(-0.02, 1.02))
+fig.suptitle("Tables: yes. Networks: it depends on the world")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: beliefs at the end, and Δ
+WORLDS = ["last", "optimum", "mean_delta", "negative"]
+keys = ["values", "intervention", "batch", "learning_rate"]
+display(means(beliefs, WORLDS).groupby(keys)[WORLDS].agg(["mean", "std"]).round(3))
+WORLDS += ["start_causal", "start_anticausal", "regret_causal", "regret_anticausal"]
+keys = ["hidden", "shared", "updates", "learning_rate", "reverse_rate"]
+display(means(networks, WORLDS).groupby(keys, sort=False)[WORLDS].mean().round(3))
+
+# %% [markdown]
+# ??ValueError
+
+# %% [markdown]
+# ## 3. Does capacity widen the gap?
+#
+# A review expects it. For tables capacity is $N$: single examples, the rate 1 for all, and then each direction at its best rate of seven over 20 examples (a search of 1,000 runs; the lines). For networks it is the hidden layer at $N=10$, both directions at their best rates.
+
+# %%
+capacity, tuned, search = rows_of("capacity"), rows_of("tuned"), rows_of("search_rates")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO"}} tags=["hide-input"]
+# @title Figure: the gap, and episodes with Δ < 0, against capacity
+fig, axes = figures.panels(4, columns=2)
+for steps, color in ((20, DATA), (100, CAUSAL), (400, PLAIN)):
+    gap = experiment.at(capacity, "mean_gap", steps)
+    axes[0].plot(capacity["values"], gap, "o", ms=4, color=color)
+    share = experiment.at(capacity, "negative", steps)
+    axes[1].plot(
+        capacity["values"],
+        100 * share,
+        "o",
+        ms=4,
+        color=color,
+        label=f"{steps} examples",
+    )
+for rows, color in ((tuned, ODD),):
+    delta = experiment.at(rows, "mean_delta", 20) / 20
+    axes[2].plot(rows["values"], delta, "o", ms=4, color=color, label="tables: N")
+wide = means(fitted, ["mean_delta", "negative"])
+axes[3].plot(wide.hidden, wide.mean_delta / 20, "o", ms=4, color=REVERSE)
+for ax, x, y in zip(
+    axes,
+    ("N",) * 3 + ("hidden units",),
+    ("gap in KL, nats", "Δ < 0, %", "Δ an example", "Δ an example"),
+    strict=True,
+):
+    ax.set(xscale="log", xlabel=x, ylabel=y)
+    ax.axhline(0, color=MUTED, lw=0.8)
+axes[0].set_title("tables, rate 1")
+axes[1].set_title("tables, rate 1")
+axes[2].set_title("tables, best rates")
+axes[3].set_title("networks, best rates")
+axes[1].legend(fontsize=8)
+fig.suptitle("Tables: larger sizes, larger gaps, later")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: the gap by size; the search
+found = capacity[["values", "seed"]].assign(
+    **{f"gap {n}": experiment.at(capacity, "mean_gap", n) for n in (20, 100, 400)},
+    **{f"Δ<0 {n}": experiment.at(capacity, "negative", n) for n in (20, 100, 400)},
+)
+display(found.groupby("values").mean().drop(columns="seed").round(3))
+costs = ["regret_causal", "regret_anticausal"]
+found = search[["values", "learning_rate"]].assign(
+    **{m: experiment.at(search, m, 20) for m in costs}
+)
+display(found.pivot(index="learning_rate", columns="values", values=costs).round(3))
+
+# %% [markdown]
+# TODO
+
+# %% [markdown]
+# ## 4. Why do networks turn it round?
+#
+# In $B\to A$ *all* rows $P(A|b)$ must move by the *same* vector ([section 2 of the theory](causal_transfer_theory.ipynb)). A table has to learn it $N$ times over. A network has biases that all rows share, and could learn it once. Two tests. Tables to whose rows one shared vector is added: for each step by which a row moves through itself, *all* rows move by a share of it. And networks whose shared biases stand still during an episode. Each direction at its best rate of seven over 20 examples.
+
+# %%
+sharing = rows_of("sharing")
+keys = ["share", "learning_rate", "reverse_rate"]
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Nats an example over 20. Left, tables: 0.31 without sharing, falling with the share of a step that all rows take, 0.16 at 0.3, and minus 0.03 at a share of one. Right, networks: with learning biases below zero for 4 to 32 units, above for 64; with frozen biases at or above zero, and growing with the width."}} tags=["hide-input"]
+# @title Figure: Δ an example, where rows share and where they do not
+fig, axes = figures.panels(2, sharey=True)
+places = {share: place for place, share in enumerate(sharing.share.unique())}
+for share, place in places.items():
+    rows = arm(sharing, share=share)
+    figures.dots(axes[0], place, experiment.at(rows, "mean_delta", 20) / 20, CAUSAL)
+axes[0].set_xticks(range(len(places)), [f"{share:g}" for share in places])
+axes[0].set(
+    xlabel="share of a step that moves all rows",
+    ylabel="Δ an example, nats",
+    title="tables",
+)
+long = means(arm(networks, updates=3000), ["mean_delta"])
+widths = sorted(long.hidden.unique())
+for shared, color, label in (
+    (True, REVERSE, "biases learn"),
+    (False, CAUSAL, "biases stand still"),
+):
+    for place, hidden in enumerate(widths):
+        rows = arm(long, hidden=hidden, shared=shared)
+        figures.dots(axes[1], place, rows.mean_delta / 20, color)
+    axes[1].plot([], [], "o", color=color, label=label)
+axes[1].set_xticks(range(len(widths)), [str(width) for width in widths])
+axes[1].set(xlabel="hidden units", title="networks")
+axes[1].legend(fontsize=8)
+for ax in axes:
+    ax.axhline(0, color=MUTED, lw=0.8)
+fig.suptitle("What rows share takes the lead from A → B")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: tables that share; networks; both searches
+found = sharing[keys].assign(
+    **{m: experiment.at(sharing, m, 20) for m in (*costs, "mean_delta", "negative")}
+)
+display(found.groupby(keys).mean().round(3))
+keys = ["hidden", "shared", "learning_rate", "reverse_rate"]
+numbers = [*costs, "mean_delta", "negative", "start_causal", "start_anticausal"]
+display(means(networks, numbers).groupby(keys, sort=False)[numbers].mean().round(3))
+found = rows_of("search_sharing")
+found = found.assign(**{m: experiment.at(found, m, 20) for m in costs})
+display(found.pivot(index="learning_rate", columns="share", values=costs).round(3))
+found = means(rows_of("search_networks"), costs)
+display(
+    found.pivot(
+        index="learning_rate", columns=["shared", "hidden"], values=costs
+    ).round(3)
+)
+
+# %% [markdown]
+# **Tables: yes, sharing alone takes the lead away, and turns it: from 0.30 nats an example without it to 0.16 where all rows move by 0.3 of each step, and to -0.035 where they move by all of it; $\Delta<0$ in 78% of the episodes then.** Nothing else was changed, and each arm has its own best rates.
+# #
+# **Networks: with biases that stand still, the lead of $B\to A$ is gone from 8 units on: +nan instead of +nan nats an example at 8 units, +nan instead of +nan at 32, +nan instead of +nan at 64.** So shared biases are most of the reason. Output weights are shared, too; that they explain the rest is not tested. All networks of 8 units and more are within 0.002 nats of the training distribution at the start, in both directions.
+
+# %% [markdown]
+# ## 5. What if something else is intervened on?
+#
+# Six kinds of change, under two laws of the training distribution: "rows", $P(A)$ and every row of $P(B|A)$ uniform on their simplex, as in the authors' code; "cells", the whole table is. *Cause*: a new $P(A)$. *Effect*: $B$ set at random, $q(a,b)=p(a)q(b)$. *Mirror*: a new $P(B)$, $P(A|B)$ as it was. *Mechanism*: a new $P(B|A)$. *Both*: a new $P(A)$ and a new $P(B|A)$. *Nothing*. Single examples at $\alpha=1$; batches of a hundred in the table.
+
+# %%
+intervened, batches = rows_of("intervened"), rows_of("batches")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Share of episodes with positive difference, dots for six interventions, after 20 and 400 examples. Cause: 96 and 99 per cent with rows, 90 and 95 with cells. Both: 92 and 97, 83 and 86. Nothing: 41 and 31 with rows, 50 with cells. Mechanism: 29 and 20, 34 and 32. Mirror and effect: 8 to 10 per cent, then 2 to 6."}} tags=["hide-input"]
+# @title Figure: share of episodes in which A → B was ahead
+KINDS = ("cause", "both", "nothing", "mechanism", "mirror", "effect")
+fig, axes = figures.panels(2, sharey=True)
+for ax, steps in zip(axes, (20, 400), strict=True):
+    for prior, color, shift in (("rows", CAUSAL, 0.12), ("cells", DATA, -0.12)):
+        for place, kind in enumerate(reversed(KINDS)):
+            rows = arm(intervened, prior=prior, intervention=kind)
+            ahead = 100 * (1 - experiment.at(rows, "negative", steps))
+            ax.plot(ahead, len(ahead) * [place + shift], "o", ms=5, color=color)
+        ax.plot([], [], "o", color=color, label=f"prior: {prior}")
+    ax.axvline(50, color=MUTED, lw=0.8)
+    ax.set(xlabel="Δ > 0, % of episodes", xlim=(0, 102), title=f"{steps} examples")
+axes[0].set_yticks(range(len(KINDS)), KINDS[::-1])
+axes[0].legend(fontsize=8, loc="lower right")
+fig.suptitle("The part that stays whole wins, cause or not")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: medians and Δ, single examples and batches
+found = []
+for rows, steps in ((intervened, (20, 400)), (batches, (10, 50))):
+    for (prior, kind), group in rows.groupby(["prior", "intervention"], sort=False):
+        line = {"batch": group.batch.iloc[0], "prior": prior, "on": kind}
+        for n in steps:
+            line[f"gap {n}"] = experiment.at(group, "gap", n).map(lambda q: q[2]).mean()
+            line[f"Δ<0 {n}"] = experiment.at(group, "negative", n).mean()
+        line["start"] = experiment.at(group, "causal", 0).map(lambda q: q[2]).mean()
+        found.append(line)
+for _, group in pd.DataFrame(found).groupby("batch"):
+    display(group.dropna(axis=1).round(3))
+
+# %% [markdown]
+# **The direction turns round with the intervention: on the cause $\Delta>0$ in 96.4% of the episodes after 20 examples, on the effect in 8.5%, after a new $P(B)$ that keeps $P(A|B)$ in 8.8%, after a new mechanism in 28.6%.** So the belief finds the factorisation that is mended faster; for interventions on the cause that is the causal one. Two cells in the table are a check: with the prior "cells" the mirror is the exact image of the cause (0.172 and -0.171 median gap at 20), and after nothing both are level (50.1%). With "rows" even *nothing* favours $B\to A$ a little (40.9% above zero): both lose to noise, and not by the same amount. After *both*, $A\to B$ is ahead; with "cells", too; the intervention's own law, rows of $P(B|A)$, is not symmetric.
+# #
+# How long and in what batches matters most for the mechanism: in batches of a hundred, $\Delta<0$ in nan% after 50 of them, against 71.4% after 20 single examples. Le Priol et al. (2021) reach the same verdict on interventions on the effect.
+
+# %% [markdown]
+# ## 6. Does the direction show without any intervention?
+#
+# A reader of the authors' code asks, since it seemed to. Both models start from uniform tables and learn the *training* distribution, in steps of one and of ten examples at $\alpha=1$.
+
+# %%
+scratch = rows_of("scratch")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Divergence against batches of ten, from uniform tables. With the prior of rows A to B is ahead, 0.34 against 0.53 after ten; with the prior of cells both curves lie on one another."}} tags=["hide-input"]
+# @title Figure: learning from nothing, batches of ten
+fig, axes = figures.panels(2, sharey=True)
+for ax, prior in zip(axes, ("rows", "cells"), strict=True):
+    rows = arm(scratch, prior=prior, batch=10)
+    after = rows.after.iloc[0]
+    band(ax, after, rows.causal, CAUSAL, "A → B")
+    band(ax, after, rows.anticausal, REVERSE, "B → A")
+    ax.set(xlabel="batches of ten", xlim=(0, 60), title=f"prior: {prior}")
+axes[0].set(ylabel="KL, nats", ylim=(0, None))
+axes[0].legend(fontsize=9)
+fig.suptitle("The authors' prior gives the direction away")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: the gap and Δ
+found = scratch[["prior", "batch", "seed"]].assign(
+    **{f"gap {n}": experiment.at(scratch, "mean_gap", n) for n in (10, 50, 200)},
+    **{f"Δ<0 {n}": experiment.at(scratch, "negative", n) for n in (10, 50, 200)},
+)
+display(found.groupby(["prior", "batch"]).mean().drop(columns="seed").round(4))
+
+# %% [markdown]
+# **Yes, but it is the prior that gives it away. With $P(A)$ and the rows drawn uniformly, $A\to B$ learns the training distribution faster: a mean gap of 0.181 nats after ten batches of ten, $\Delta<0$ in 0.2% of the runs after 50. With all cells drawn uniformly the gap is -0.0002, and $\Delta<0$ in 50.0%.** Under "cells" a table and its transpose have the same law, so no direction can be seen ([section 3 of the theory](causal_transfer_theory.ipynb)). Under "rows" $P(B)$ is a mean of ten rows and lies nearer to uniform than $P(A)$. So a fair test of transfer runs under both priors, as section 5 does: the lead after an intervention on the cause is smaller with "cells" (0.17 against 0.38 nats), but it is there.
+
+# %% [markdown]
+# ## 7. What if the training distribution is only estimated?
+#
+# Both models start from counts of 100, 1,000 or 10,000 training examples, one added to every cell: one estimated table, so both start alike. Then single examples after an intervention on the cause, $\alpha=1$.
+
+# %%
+starts = rows_of("starts")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, mean gap against examples: from exact tables it peaks at 0.43, from 10,000 examples at 0.42, from 1,000 at 0.36, from 100 at 0.22. Right, share of episodes with negative difference: all fall from near a half to a few per cent."}} tags=["hide-input"]
+# @title Figure: the gap, by the examples of the start
+fig, axes = figures.panels(2)
+exact = arm(adaptation, values=10, batch=1, learning_rate=1)
+NAMES = {100: "100", 1000: "1,000", 10_000: "10,000"}
+SHADES = (0.35, 0.55, 0.8)
+for (start, label), shade in zip(NAMES.items(), SHADES, strict=True):
+    rows = arm(starts, start=start)
+    after, gap = rows.after.iloc[0], np.mean(list(rows.mean_gap), 0)
+    axes[0].plot(after, gap, color=CAUSAL, alpha=shade, label=label)
+    axes[1].plot(
+        after[1:], 100 * np.mean(list(rows.negative), 0), color=CAUSAL, alpha=shade
+    )
+axes[0].plot(
+    exact.after.iloc[0], np.mean(list(exact.mean_gap), 0), color=PLAIN, label="exact"
+)
+axes[1].plot(
+    exact.after.iloc[0][1:], 100 * np.mean(list(exact.negative), 0), color=PLAIN
+)
+axes[0].set(xlabel="examples", ylabel="gap in KL, nats", xlim=(0, 200))
+axes[1].set(xlabel="examples", ylabel="Δ < 0, %", xlim=(0, 200), ylim=(0, 50))
+axes[0].legend(fontsize=8, title="training examples", title_fontsize=8)
+fig.suptitle("A thousand examples are nearly enough")
+plt.show()
+
+# %% [markdown]
+# **The lead shrinks, and stays: a mean gap of 0.22, 0.36 and 0.42 nats after ten examples from 100, 1,000 and 10,000 training examples, 0.43 from the exact table; $\Delta<0$ in 9.8%, 4.7%, 3.9% and 3.6% of the episodes after 20.** From a hundred examples for a hundred cells, half of the lead survives. Both models start from *one* estimated table. Each fitted by SGD is not tested here (networks: section 2).
+
+# %% [markdown]
+# ## 8. Is it the rate? And what does a learner do that counts?
+#
+# Left, what an example costs online over the first 20, at seven rates: is $B\to A$ only badly tuned? Right, two learners without a rate: one *remembers* (prior counts from the training distribution), one is *told* that only the cause's marginal is new, and counts that, with the conditional held.
+
+# %%
+counting = rows_of("counting")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, cost an example over 20 against the rate: A to B lowest at rate 1, 0.55 nats; B to A at 0.3, 0.85. Right, share of episodes with negative difference against examples: all three curves fall from about 40 to below 5 per cent within 20 examples, the learner that is told fastest."}} tags=["hide-input"]
+# @title Figure: cost by rate; how soon each learner knows
+fig, axes = figures.panels(2)
+rows = arm(search, values=10)
+for metric, color, label in (
+    ("regret_causal", CAUSAL, "A → B"),
+    ("regret_anticausal", REVERSE, "B → A"),
+):
+    axes[0].plot(
+        rows.learning_rate,
+        experiment.at(rows, metric, 20),
+        "o-",
+        ms=4,
+        color=color,
+        label=label,
+    )
+axes[0].set(
+    xscale="log", xlabel="rate α", ylabel="cost an example, nats", ylim=(0, 1.5)
+)
+axes[0].legend(fontsize=8)
+told = arm(counting, values=10, intervention="cause", strength=10)
+best = arm(tuned, values=10)
+for rows, color, label in (
+    (exact, DATA, "SGD, rate 1"),
+    (best, CAUSAL, "SGD, best rates"),
+    (told, PLAIN, "told, counts"),
+):
+    after = rows.after.iloc[0]
+    curve = 100 * np.mean(list(rows.negative), 0)
+    axes[1].plot(after[-len(curve) :], curve, color=color, label=label)
+axes[1].axhline(50, color=MUTED, lw=0.8)
+axes[1].text(21, 46, "remembers: Δ = 0", fontsize=8, color=MUTED)
+axes[1].set(xlabel="examples", ylabel="Δ < 0, %", xlim=(0, 40), ylim=(0, 55))
+axes[1].legend(fontsize=8)
+fig.suptitle("Not the rate; and counting pairs shows nothing")
+plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: rates, and counting
+found = tuned[["values", "learning_rate", "reverse_rate"]].assign(
+    **{m: experiment.at(tuned, m, 20) for m in (*costs, "mean_delta", "negative")}
+)
+display(found.groupby(["values", "learning_rate", "reverse_rate"]).mean().round(3))
+names = [
+    f"{who}_{way}" for who in ("remembers", "told") for way in ("causal", "anticausal")
+]
+found = counting.assign(
+    **{m: experiment.at(counting, m, 20) for m in (*names, "negative")}
+)
+keys = ["values", "intervention", "strength"]
+display(found.groupby(keys, sort=False)[[*names, "negative", "largest_delta"]].mean())
+
+# %% [markdown]
+# **The lead is not one of the rate: each direction at its own best, $A\to B$ costs 0.55 nats an example more than the best possible over the first 20 ($\alpha=1$), $B\to A$ 0.85 ($\alpha=0.3$); the mean of $\Delta$ is 5.9 nats.** But $\Delta<0$ in 18.0% of the episodes now, against 3.6% at the common rate of 1: with unequal rates the noise of the two models no longer cancels (possible, not tested). At $N=100$ the best that $B\to A$ can do in 20 examples is to learn next to nothing (0.99 nats at 0.03; at the start nan).
+# #
+# **A learner that counts pairs sees no direction at all: $|\Delta|$ is at most 9e-13 in all runs, which is rounding.** With prior counts for every cell, both factorisations predict the same, whatever comes ([section 5 of the theory](causal_transfer_theory.ipynb)). It also adapts slowly: 0.78 nats where home counts as a hundred examples, 0.94 where as ten. **One that is told that only the marginal is new costs 0.22 nats in the right direction and errs about it in 2.3% of the episodes after 20 examples**, SGD in 3.6%. So the signal is not one of SGD; it comes from tables that are allowed to change one without the other.
+
+# %% [markdown]
+# ## 9. Does the belief go to one if some episodes are of another kind?
+#
+# As commonly stated, $\sigma(\gamma)\to1$ if $\mathbb E[\Delta]>0$. (CT.12) says: only if $\mathbb E[e^{-\Delta}]\le1$. Left, worlds in which a share of the episodes has the mirror image of the intervention (a new $P(B)$, $P(A|B)$ as it was; prior "cells", so the two kinds are alike but for the exchange): the belief after 1,000 episodes, and the best constant belief for the same $\Delta$. Right, the two-valued $\Delta$ of the lesson, by plain gradient descent on $\gamma$.
+
+# %%
+mixed, wagers = rows_of("mixed"), rows_of("wagers")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, belief against the share of mirrored episodes: the best belief falls in a smooth line from 1 to 0, 0.9 at a share of one tenth and 0.5 at a half; the beliefs reached lie on it. The sign of the mean steps from 1 to 0 at a half. Right, with +1 or -5 both rates settle at 0.848; where the difference is never negative it goes to one."}} tags=["hide-input"]
+# @title Figure: where the belief settles
+fig, axes = figures.panels(2, sharey=True)
+groups = mixed.groupby("share")
+shares = sorted(mixed.share.unique())
+for metric, color, label, style in (
+    ("optimum", CAUSAL, "best", "-"),
+    ("last", DATA, "reached", "o"),
+):
+    medians = [
+        np.median(np.concatenate(groups.get_group(share)[metric].to_list()))
+        for share in shares
+    ]
+    axes[0].plot(shares, medians, style, ms=5, color=color, label=label)
+signs = [
+    np.mean(np.concatenate(groups.get_group(share).mean_delta.to_list())) > 0
+    for share in shares
+]
+axes[0].step(
+    shares,
+    np.array(signs) + 0.0,
+    where="mid",
+    color=ODD,
+    lw=1,
+    label="sign of the mean",
+)
+axes[0].set(
+    xlabel="share of mirrored episodes", ylabel="belief in A → B", ylim=(-0.03, 1.03)
+)
+axes[0].legend(fontsize=8)
+SHOWN = ((5.0, 0.01, CAUSAL), (5.0, 0.1, DATA), (0.0, 0.1, PLAIN))
+for loss, rate, color in SHOWN:
+    rows = arm(wagers, loss=loss, structural_rate=rate)
+    label = f"−{loss:g}, rate {rate:g}" if loss else "never below zero"
+    band(axes[1], rows.after.iloc[0], rows.belief, color, label)
+axes[1].axhline(0.848, color=MUTED, lw=0.8)
+axes[1].set(xlabel="episodes", title="Δ = +1 or −5, nine to one", xlim=(0, 5000))
+axes[1].legend(fontsize=8)
+fig.suptitle("The mean's sign does not decide")
+plt.show()
+
+# %% [markdown]
+# **No: with one episode in ten mirrored the best belief is 0.91 (median of 300 worlds), and the belief reaches 0.90 in 1,000 episodes; with three in ten 0.70. The mean of $\Delta$ is above zero in both (2.6 and 1.3 nats).** The best belief is close to the share of the episodes that favour a direction, as single $\Delta$ are large: then it is a vote. **The two-valued $\Delta$, whose mean is $+0.4$, settles at 0.849 (rate 0.01) and 0.852 (0.1), as (CT.15) says, 0.848; where $\Delta$ is never negative the belief reaches 0.998.** At the rate 1 it scatters (0.42 to 0.97).
