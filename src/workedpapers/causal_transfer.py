@@ -390,7 +390,7 @@ class GaussianMixture(NamedTuple):
         mixture = start
         x = samples.unsqueeze(-1)
         for _ in range(iterations):
-            shares = _log_mixture(samples, *mixture._parameters()).softmax(-1)  # responsibilities, (*runs, n, K)
+            _, shares = _softmax(_log_mixture(samples, *mixture._parameters()))  # responsibilities, (*runs, n, K)
             total = shares.sum(-2)
             filled = total > torch.finfo(total.dtype).eps ** 2  # a mean of less has no digits
             divisor = total.where(filled, torch.ones_like(total))
