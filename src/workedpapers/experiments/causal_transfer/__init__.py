@@ -10,6 +10,8 @@ from typing import Any
 from workedpapers.lab import Experiment
 
 from .beliefs import BELIEFS, MIXED, Belief, climb
+from .claims import scoreboard
+from .cost import COST, Timed, by_autograd, measure
 from .counting import COUNTING, Counting
 from .episodes import (
     ADAPTATION,
@@ -24,27 +26,44 @@ from .episodes import (
     TUNED,
     TUNED_RATES,
     Episodes,
+    at,
 )
-from .networks import CHECK_NETWORKS, NETWORKS, SEARCH_NETWORKS, SHORT, TUNED_NETWORKS, Networks
+from .networks import (
+    CHECK_NETWORKS,
+    NETWORKS,
+    SEARCH_NETWORKS,
+    SEARCH_TRUTH,
+    SHORT,
+    TUNED_NETWORKS,
+    TUNED_TRUTH,
+    Networks,
+)
 from .sharing import CHECK_SHARING, SEARCH_SHARING, SHARING, TUNED_SHARING, Sharing
 from .wagers import WAGERS, Wager
 
 __all__ = [
     "ADAPTATION",
     "BELIEFS",
+    "COST",
     "EXPERIMENTS",
     "HORIZON",
     "SHORT",
     "TUNED_NETWORKS",
     "TUNED_RATES",
     "TUNED_SHARING",
+    "TUNED_TRUTH",
     "Belief",
     "Counting",
     "Episodes",
     "Networks",
     "Sharing",
+    "Timed",
     "Wager",
+    "at",
+    "by_autograd",
     "climb",
+    "measure",
+    "scoreboard",
 ]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
@@ -57,6 +76,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "search_rates": SEARCH_RATES,
     "tuned": TUNED,
     "search_networks": SEARCH_NETWORKS,
+    "search_truth": SEARCH_TRUTH,
     "networks": NETWORKS,
     "search_sharing": SEARCH_SHARING,
     "sharing": SHARING,
@@ -67,4 +87,5 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "counting": COUNTING,
     "mixed": MIXED,
     "wagers": WAGERS,
+    "cost": COST,
 }

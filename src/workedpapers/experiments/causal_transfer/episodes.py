@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -66,6 +67,15 @@ def moments(steps: int) -> list[int]:
     """Numbers of steps after which a curve is kept: all up to ten, then seven a factor of ten, and the last."""
     round_ones = (k * 10**e for e in range(1, 7) for k in (1, 1.5, 2, 3, 4, 5, 7))
     return sorted({*range(min(steps, 10) + 1), *(int(step) for step in round_ones if step <= steps), steps})
+
+
+def at(rows: pd.DataFrame, metric: str, steps: int) -> pd.Series:
+    """A curve of each row after so many steps; what is kept from the first step on leaves the start out.
+
+    Raises: ValueError: no curve has a value there.
+    """
+    values = [curve[after.index(steps) - len(after)] for after, curve in zip(rows.after, rows[metric], strict=True)]
+    return pd.Series(values, rows.index)
 
 
 def chunks(runs: int, size: int) -> Iterator[int]:

@@ -1,6 +1,6 @@
 """Pairs modelled by small networks in place of tables: all worlds and all episodes side by side."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -24,6 +24,8 @@ class Networks:
 
     Args:
         values, prior, intervention: as in `Episodes`.
+        truth: what draws the pairs: "tables", of that prior, or "network", a random one with as many units, whose
+            marginal an intervention on the cause draws anew, as in the authors' script.
         hidden: units of the layer.
         shared: whether the biases of the conditional, which all causes share, learn in an episode; the fit has them.
         updates: Adam's before the transfer, of 256 examples, at the rate `fit_rate`, which falls linearly to zero.
@@ -36,6 +38,7 @@ class Networks:
     values: int = 10
     prior: str = "rows"
     intervention: str = "cause"
+    truth: str = "tables"
     hidden: int = 8
     shared: bool = True
     updates: int = 3000
@@ -66,6 +69,30 @@ def start(worlds: int, values: int, hidden: int, generator: torch.Generator) -> 
         "out": uniform(bound, hidden, values),
         "bias": uniform(bound, 1, values),
     }
+
+
+def random_network(worlds: int, values: int, hidden: int, generator: torch.Generator) -> Tensor:
+    """Joint tables of networks with random weights, float64, (worlds, values, values), as in the authors' script."""
+    embedding, out = (2 / hidden) ** 0.5, (2 / values) ** 0.5  # He's standard deviations
+    weights = {
+        "marginal_hidden": 2 * torch.rand(worlds, 1, hidden, generator=generator) - 1,
+        "marginal_out": out * torch.randn(worlds, hidden, values, generator=generator),
+        "marginal_bias": 2 * torch.rand(worlds, 1, values, generator=generator) - 1,
+        "embedding": embedding * torch.randn(worlds, values, hidden, generator=generator),
+        "hidden_bias": 2 * torch.rand(worlds, 1, hidden, generator=generator) - 1,
+        "out": out * torch.randn(worlds, hidden, values, generator=generator),
+        "bias": 2 * torch.rand(worlds, 1, values, generator=generator) - 1,
+    }
+    marginal, conditional = log_tables({name: value.double() for name, value in weights.items()})
+    return (marginal.unsqueeze(-1) + conditional).exp()
+
+
+def random_marginals(count: int, values: int, hidden: int, generator: torch.Generator) -> Tensor:
+    """P(A) after an intervention of the authors' script, float64, (count, values): biases within ±0.1, so near even."""
+    biases = 0.2 * torch.rand(count, 1, hidden + values, generator=generator, dtype=torch.float64) - 0.1
+    units, bias = biases.split((hidden, values), -1)
+    out = (2 / values) ** 0.5 * torch.randn(count, hidden, values, generator=generator, dtype=torch.float64)
+    return torch.baddbmm(bias, F.leaky_relu(units), out).squeeze(-2).softmax(-1)
 
 
 def log_tables(weights: Weights) -> tuple[Tensor, Tensor]:
@@ -135,11 +162,19 @@ def run(config: Networks, seed: int, device: torch.device) -> dict[str, object]:
         example of an episode cost online beyond its entropy under the transfer distribution.
     """
     generator = torch.Generator().manual_seed(seed)
-    before = random_joint(config.worlds, config.values, config.prior, generator=generator)
+    sizes = config.values, config.hidden
+    if config.truth == "network":
+        before = random_network(config.worlds, *sizes, generator)
+    else:
+        before = random_joint(config.worlds, config.values, config.prior, generator=generator)
     fitted = [fit(joint, config, generator, device) for joint in (before, before.mT)]
     deltas, scores = [], []
     for index in range(config.worlds):
-        after = intervene(before[index].expand(config.episodes, -1, -1), config.intervention, generator=generator)
+        if config.truth == "network":
+            rows = before[index] / before[index].sum(-1, keepdim=True)
+            after = random_marginals(config.episodes, *sizes, generator).unsqueeze(-1) * rows
+        else:
+            after = intervene(before[index].expand(config.episodes, -1, -1), config.intervention, generator=generator)
         samples = draw_pairs(after, config.steps, config.batch, generator=generator).to(device)
         online = []
         for weights, drawn, rate in (
@@ -162,8 +197,8 @@ def run(config: Networks, seed: int, device: torch.device) -> dict[str, object]:
 
 WIDTHS = (4, 8, 16, 32, 64)
 NETWORK_RATES = (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 1.0)
-#: What of the authors' notebook: a short fit, ten single examples at rate .01.
-SHORT = Networks(updates=1000, fit_rate=0.001, steps=10, learning_rate=0.01, reverse_rate=0.01)
+#: The authors' script: a short fit, ten single examples at rate .01.
+SHORT = Networks(truth="network", updates=1000, fit_rate=0.001, steps=10, learning_rate=0.01, reverse_rate=0.01)
 SEARCH_NETWORKS = Experiment(
     "causal_transfer_networks",
     Networks,
@@ -176,6 +211,20 @@ SEARCH_NETWORKS = Experiment(
     },
     {"book": (100,)},
 )
+#: Worlds that are networks themselves, of eight units.
+SEARCH_TRUTH = Experiment(
+    "causal_transfer_networks",
+    Networks,
+    run,
+    {
+        "book": [
+            Networks(truth="network", learning_rate=rate, reverse_rate=rate, worlds=20, episodes=200)
+            for rate in NETWORK_RATES
+        ]
+    },
+    {"book": (100,)},
+)
+TUNED_TRUTH = 0.1, 0.1
 #: By width, and whether shared biases learn: rates of A → B and of B → A with the lowest own regret of the search.
 TUNED_NETWORKS: dict[tuple[int, bool], tuple[float, float]] = {
     (hidden, shared): (0.1, 0.1) for shared, hidden in product((True, False), WIDTHS)
@@ -187,6 +236,8 @@ NETWORKS = Experiment(
     {
         "book": [
             SHORT,
+            replace(SHORT, truth="tables"),
+            Networks(truth="network", learning_rate=TUNED_TRUTH[0], reverse_rate=TUNED_TRUTH[1]),
             *(
                 Networks(hidden=hidden, shared=shared, learning_rate=rate, reverse_rate=other)
                 for (hidden, shared), (rate, other) in TUNED_NETWORKS.items()
