@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -16,17 +17,24 @@ from workedpapers.experiments.causal_transfer import (
     TUNED_NETWORKS,
     TUNED_RATES,
     TUNED_SHARING,
+    TUNED_TRUTH,
     Belief,
     Counting,
     Episodes,
     Networks,
     Sharing,
+    Timed,
     Wager,
+    at,
     beliefs,
+    by_autograd,
+    claims,
     climb,
     counting,
     episodes,
+    measure,
     networks,
+    scoreboard,
     sharing,
     wagers,
 )
@@ -166,6 +174,16 @@ def test_a_curve_is_kept_after_round_numbers_of_steps():
     assert episodes.moments(12) == [*range(11), 12]
     assert episodes.moments(400) == [*range(11), 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 400]
     assert HORIZON in episodes.moments(400)
+
+
+def test_a_curve_is_read_after_so_many_steps_with_or_without_its_start():
+    rows = pd.DataFrame({"after": [[0, 1, 5], [0, 5, 7]], "gap": [[1, 2, 3], [4, 5, 6]], "delta": [[7, 8], [9, 10]]})
+    rows.index = [3, 4]
+    assert at(rows, "gap", 5).to_dict() == {3: 3, 4: 5}
+    assert at(rows, "delta", 5).to_dict() == {3: 8, 4: 9}
+    assert at(rows, "gap", 0).to_dict() == {3: 1, 4: 4}
+    with pytest.raises(ValueError, match="6 is not in list"):
+        at(rows, "gap", 6)
 
 
 def test_chunks_hold_all_runs_and_no_more_numbers_than_allowed(monkeypatch):
@@ -349,6 +367,58 @@ def test_a_fit_is_torchs_adam_with_a_rate_that_falls_to_zero(monkeypatch):
         for name, value in one.state_dict().items():
             torch.testing.assert_close(expected.state_dict()[name], value, atol=2e-5, rtol=1e-4)
     assert not any(value.requires_grad for value in found.values())
+
+
+def test_worlds_that_are_networks_have_the_laws_of_the_authors_script():
+    joint = networks.random_network(2000, 5, 4, seeded())
+    assert (joint.shape, joint.dtype) == ((2000, 5, 5), torch.float64)
+    torch.testing.assert_close(joint.sum((1, 2)), torch.ones(2000, dtype=torch.float64))
+    generator = np.random.default_rng(0)
+
+    def uniform(bound, *shape):
+        return generator.uniform(-bound, bound, (2000, *shape))
+
+    def normal(fan_in, *shape):
+        return math.sqrt(2 / fan_in) * generator.normal(size=(2000, *shape))
+
+    def leaky(x):
+        return np.where(x > 0, x, 0.01 * x)
+
+    def spread(x):
+        return np.mean((x - x.mean(-1, keepdims=True)) ** 2)
+
+    marginal = leaky(uniform(1, 1, 4)) @ normal(5, 4, 5) + uniform(1, 1, 5)
+    rows = leaky(normal(4, 5, 4) + uniform(1, 1, 4)) @ normal(5, 4, 5) + uniform(1, 1, 5)
+    new = leaky(uniform(0.1, 1, 4)) @ normal(5, 4, 5) + uniform(0.1, 1, 5)
+    marginals = networks.random_marginals(2000, 5, 4, seeded(1))
+    cause = joint.sum(-1)
+    for found, expected in ((cause, marginal), (joint / cause[..., None], rows), (marginals, new)):
+        assert spread(found.log().numpy()) == pytest.approx(spread(expected), rel=0.05)
+
+
+def test_episodes_of_a_world_that_is_a_network_keep_its_mechanism_and_have_marginals_of_their_own(monkeypatch):
+    drawn = []
+
+    def spy(joint, steps, batch, *, generator):
+        drawn.append(joint)
+        return draw_pairs(joint, steps, batch, generator=generator)
+
+    monkeypatch.setattr(networks, "draw_pairs", spy)
+    found = networks.run(replace(TINY_NETWORKS, truth="network", prior="cells", intervention="effect"), 5, CPU)
+    before = networks.random_network(2, 3, 4, seeded(5))
+    assert torch.equal(drawn[0], before)
+    assert torch.equal(drawn[1], before.mT)
+    for old, after in zip(before, drawn[2:], strict=True):
+        assert after.shape == (4, 3, 3)
+        rows = old / old.sum(1, keepdim=True)
+        torch.testing.assert_close(after / after.sum(2, keepdim=True), rows.expand_as(after))
+        assert len({tuple(marginal) for marginal in after.sum(2).tolist()}) == 4
+    assert len(found["mean_delta"]) == 2
+
+
+def test_an_unknown_truth_is_named():
+    with pytest.raises(ValueError, match="truth must be one of tables, network, got 'tree'"):
+        networks.run(replace(TINY_NETWORKS, truth="tree"), 0, CPU)
 
 
 def test_worlds_do_not_learn_from_each_other():
@@ -640,16 +710,16 @@ def costs_of(table):
     found = EXPERIMENTS[table]
     assert missing(found, "book") == []  # a test trains none of these
     rows = sweep(found, "book", device="cpu")
-    if table == "search_networks":  # a list by world
+    if found.config is Networks:  # a list by world
         return rows.assign(**{name: rows[name].map(np.mean) for name in COSTS})
-    places = [list(after).index(HORIZON) - (0 in after) for after in rows.after]
-    return rows.assign(**{name: [curve[k] for curve, k in zip(rows[name], places, strict=True)] for name in COSTS})
+    return rows.assign(**{name: at(rows, name, HORIZON) for name in COSTS})
 
 
 SEARCHES = {
     "search_rates": (["values"], TUNED_RATES, episodes.RATES, "tuned"),
     "search_sharing": (["share"], TUNED_SHARING, sharing.SHARING_RATES, "sharing"),
     "search_networks": (["hidden", "shared"], TUNED_NETWORKS, networks.NETWORK_RATES, "networks"),
+    "search_truth": (["truth"], {"network": TUNED_TRUTH}, networks.NETWORK_RATES, "networks"),
 }
 
 
@@ -682,7 +752,10 @@ def test_a_final_table_runs_each_arm_at_the_rates_that_its_search_chose_and_on_n
     names, tuned, _, final = SEARCHES[table]
     assert missing(EXPERIMENTS[final], "book") == []
     searched = EXPERIMENTS[table].configs("book")
-    configs = [config for config in EXPERIMENTS[final].configs("book") if config != SHORT]
+    configs = EXPERIMENTS[final].configs("book")
+    if final == "networks":
+        truth = "network" if table == "search_truth" else "tables"
+        configs = [config for config in configs if config.updates > SHORT.updates and config.truth == truth]
     assert len(configs) == len(tuned)
     for config in configs:
         key = tuple(getattr(config, name) for name in names)
@@ -694,14 +767,17 @@ def test_a_final_table_runs_each_arm_at_the_rates_that_its_search_chose_and_on_n
 
 def test_the_horizon_of_a_choice_is_that_of_the_final_runs():
     assert {config.steps for config in EXPERIMENTS["tuned"].configs("book")} == {HORIZON}
-    assert {config.steps for config in EXPERIMENTS["search_networks"].configs("book")} == {HORIZON}
-    assert all(config.steps == HORIZON for config in EXPERIMENTS["networks"].configs("book") if config != SHORT)
+    for name in ("search_networks", "search_truth", "networks"):
+        steps = {config.steps for config in EXPERIMENTS[name].configs("book") if config.updates > SHORT.updates}
+        assert steps == {HORIZON}
     assert HORIZON in episodes.moments(Sharing().steps)
 
 
-def test_the_authors_networks_keep_the_authors_rate():
-    assert (SHORT.learning_rate, SHORT.reverse_rate, SHORT.updates, SHORT.steps) == (0.01, 0.01, 1000, 10)
-    assert SHORT in EXPERIMENTS["networks"].configs("book")
+def test_the_authors_networks_keep_the_authors_settings():
+    assert (SHORT.learning_rate, SHORT.reverse_rate, SHORT.fit_rate, SHORT.updates) == (0.01, 0.01, 0.001, 1000)
+    assert (SHORT.steps, SHORT.batch, SHORT.hidden, SHORT.values) == (10, 1, 8, 10)
+    short = [config for config in EXPERIMENTS["networks"].configs("book") if config.updates == SHORT.updates]
+    assert short == [SHORT, replace(SHORT, truth="tables")]
 
 
 def test_searches_and_other_tables_share_no_seed():
@@ -711,3 +787,55 @@ def test_searches_and_other_tables_share_no_seed():
         if not name.startswith("search") and "book" in table.grid:
             assert not searched & set(table.seeds("book")), name
             assert len(table.seeds("book")) >= 3 or name == "cost", name
+
+
+# Cost and scoreboard
+
+
+def test_the_rival_of_the_cost_takes_the_same_steps():
+    before = random_joint(1, 4, generator=seeded())
+    samples = draw_pairs(intervene(before, generator=seeded(1)), 9, generator=seeded(2))
+    found = by_autograd(before[0], samples[0, :, 0], samples[0, :, 0])
+    for scores, joint, drawn in zip(found, (before, before.mT), (samples, samples.flip(-1)), strict=True):
+        torch.testing.assert_close(scores, adapt(TabularModel.from_joint(joint), drawn, 1.0).log_likelihood[0])
+
+
+def test_a_ratio_of_cost_is_of_the_two_times():
+    for evaluation in (True, False):
+        row = measure(Timed(3, 5, evaluation, repeats=2), 0, CPU)
+        assert row["ratio"] == pytest.approx(row["autograd_us"] / row["ours_us"])
+        assert min(row.values()) > 0
+
+
+def test_the_scoreboard_is_empty_while_rows_are_missing(monkeypatch):
+    monkeypatch.setattr(claims, "missing", lambda table, scale: [1])
+    assert scoreboard() == []
+
+
+def test_a_claim_of_the_scoreboard_is_a_difference_below_zero():
+    for runs, verdict, cause in (((-1.0, -2.0), "holds", ""), ((-2.0, 1.0), "holds in part", "seeds disagree")):
+        claim = claims._claim("text", "below 0", runs, "why")
+        assert (claim.verdict, claim.cause, claim.runs) == (verdict, cause, runs)
+    claim = claims._claim("text", "below 0", [1.0, 2.0], "why")
+    assert (claim.verdict, claim.cause) == ("fails", "why")
+    assert claims._short_of([[0.9, 1.0, 0.2], [0.98]]) == pytest.approx([0.05, -0.03])
+
+
+def test_the_scoreboard_has_the_numbers_of_the_rows():
+    board = {claim.claim: claim for claim in scoreboard()}
+    assert board
+    assert all(len(claim.runs) >= 3 for claim in board.values())
+    rows = {
+        name: sweep(EXPERIMENTS[name], "book", device="cpu").to_dict("records") for name in ("adaptation", "beliefs")
+    }
+    for size in (10, 100):
+        gap = [
+            -row["gap"][row["after"].index(10)][2]
+            for row in rows["adaptation"]
+            if (row["values"], row["batch"], row["learning_rate"]) == (size, 1, 1.0)
+        ]
+        name = f"Tables, {size} values: median KL after ten examples, A → B less B → A (nats)"
+        assert board[name].runs == pytest.approx(gap)
+        name = f"Belief, {size} values: 0.95 less the median belief after 1,000 episodes"
+        last = [0.95 - np.median(row["last"]) for row in rows["beliefs"] if (row["values"], row["batch"]) == (size, 10)]
+        assert board[name].runs == pytest.approx(last)

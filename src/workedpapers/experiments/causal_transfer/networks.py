@@ -16,6 +16,7 @@ Weights = dict[str, Tensor]
 BATCH = 256  # examples of an update before the transfer
 BLOCK = 100  # updates whose examples are drawn at once
 SHARED = ("hidden_bias", "bias")
+TRUTHS = ("tables", "network")
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,8 @@ def run(config: Networks, seed: int, device: torch.device) -> dict[str, object]:
         example of an episode cost online beyond its entropy under the transfer distribution.
     """
     generator = torch.Generator().manual_seed(seed)
+    if config.truth not in TRUTHS:
+        raise ValueError(f"truth must be one of {', '.join(TRUTHS)}, got {config.truth!r}")
     sizes = config.values, config.hidden
     if config.truth == "network":
         before = random_network(config.worlds, *sizes, generator)
