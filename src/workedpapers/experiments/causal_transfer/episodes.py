@@ -181,14 +181,20 @@ SCRATCH = _table(
 )
 EXAMPLES = (100, 1000, 10_000)
 STARTS = _table([Episodes(start=examples) for examples in EXAMPLES])
-RATES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 SEARCHED_SIZES = (2, 5, 10, 30, 100)
 SEARCH_RATES = _table(
     [Episodes(values=size, learning_rate=rate, runs=1000) for size, rate in product(SEARCHED_SIZES, RATES)], (100,)
 )
 HORIZON = 20  # examples over which a rate is chosen
 #: By size: rates of A → B and of B → A with the lowest own regret over `HORIZON` examples in the search.
-TUNED_RATES: dict[int, tuple[float, float]] = dict.fromkeys(SEARCHED_SIZES, (1.0, 1.0))
+TUNED_RATES: dict[int, tuple[float, float]] = {
+    2: (0.3, 0.3),
+    5: (0.3, 0.3),
+    10: (1.0, 0.3),
+    30: (1.0, 0.1),
+    100: (1.0, 0.03),
+}
 TUNED = _table(
     [
         Episodes(values=size, steps=HORIZON, learning_rate=rate, reverse_rate=other)

@@ -228,7 +228,16 @@ SEARCH_TRUTH = Experiment(
 TUNED_TRUTH = 0.1, 0.1
 #: By width, and whether shared biases learn: rates of A → B and of B → A with the lowest own regret of the search.
 TUNED_NETWORKS: dict[tuple[int, bool], tuple[float, float]] = {
-    (hidden, shared): (0.1, 0.1) for shared, hidden in product((True, False), WIDTHS)
+    (4, True): (0.1, 0.1),
+    (8, True): (0.1, 0.1),
+    (16, True): (0.1, 0.1),
+    (32, True): (0.1, 0.1),
+    (64, True): (0.1, 0.2),
+    (4, False): (0.1, 0.1),
+    (8, False): (0.1, 0.2),
+    (16, False): (0.1, 0.2),
+    (32, False): (0.1, 0.2),
+    (64, False): (0.2, 0.2),
 }
 NETWORKS = Experiment(
     "causal_transfer_networks",
