@@ -4,20 +4,11 @@ The setting of Bengio et al. 2019 (arXiv 1901.10912), section 2: a joint table h
 A. All laws here are uniform on their simplex, Dirichlet(1), and drawn for many tables at once.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 PRIORS = ("rows", "cells")
 INTERVENTIONS = ("cause", "effect", "mechanism", "both", "mirror", "nothing")
-
-
-class Pair(NamedTuple):
-    """Joint tables before and after an intervention, each of shape (*runs, values, values)."""
-
-    before: Tensor
-    after: Tensor
 
 
 def uniform_table(*shape: int, generator: torch.Generator) -> Tensor:
@@ -47,7 +38,7 @@ def intervene(joint: Tensor, on: str = "cause", *, generator: torch.Generator) -
     """The joint table after an intervention that draws something anew, uniformly.
 
     Args:
-        joint: (*runs, values, values), a row for each value of A.
+        joint: (*runs, values, values), a row for each value of A, which all have a probability above zero.
         on: "cause": a new P(A), P(B|A) as it was; "effect": B is set at random, a new P(B) whatever A is;
             "mechanism": a new P(B|A); "both": a new P(A) and a new P(B|A); "mirror": a new P(B), P(A|B) as it was;
             "nothing".

@@ -10,7 +10,7 @@ from workedpapers.causal_transfer import TabularModel, adapt, optimal_belief, st
 from workedpapers.lab import Experiment
 from workedpapers.tasks.pairs import draw_pairs, intervene, random_joint
 
-from .episodes import QUANTILES
+from .episodes import quantiles
 
 OPTIMIZERS: dict[str, Callable[[list[Tensor], float], torch.optim.Optimizer]] = {
     "sgd": lambda parameters, lr: torch.optim.SGD(parameters, lr=lr),
@@ -77,12 +77,11 @@ def summary(deltas: Tensor, optimizer: str, lr: float) -> dict[str, object]:
     path = climb(deltas, optimizer, lr).sigmoid()
     episodes = deltas.shape[-1]
     at = torch.linspace(0, episodes, min(KEPT, episodes + 1)).round().long()
-    share = torch.tensor(QUANTILES, dtype=torch.float64)
     above = path > 0.95
     first = torch.where(above.any(-1), above.double().argmax(-1), torch.tensor(-1))
     return {
         "after": at.tolist(),
-        "belief": [row.tolist() for row in path[:, at].quantile(share, 0).mT],
+        "belief": quantiles(path[:, at]),
         "first_95": first.tolist(),
         "last": path[:, -1].tolist(),
         "optimum": optimal_belief(deltas).tolist(),

@@ -8,7 +8,7 @@ from torch import Tensor
 from workedpapers.lab import Experiment
 from workedpapers.tasks.pairs import draw_pairs, intervene, random_joint
 
-from .episodes import QUANTILES, chunks, moments
+from .episodes import chunks, moments, quantiles
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,8 @@ def count(config: Counting, seed: int, device: torch.device) -> dict[str, object
         found[name] = ((best - values).mean(0) / torch.tensor(after)).tolist()
     remembered = totals["remembers_causal"] - totals["remembers_anticausal"]
     delta = totals["told_causal"] - totals["told_anticausal"]
-    share = torch.tensor(QUANTILES, dtype=torch.float64)
     found["largest_delta"] = float(remembered.abs().max())
-    found["delta"] = [row.tolist() for row in delta.quantile(share, 0).mT]
+    found["delta"] = quantiles(delta)
     found["negative"] = (delta < 0).double().mean(0).tolist()
     return found
 

@@ -72,7 +72,7 @@ def moments(steps: int) -> list[int]:
 def at(rows: pd.DataFrame, metric: str, steps: int) -> pd.Series:
     """A curve of each row after so many steps; what is kept from the first step on leaves the start out.
 
-    Raises: ValueError: no curve has a value there.
+    Raises: ValueError: no curve is kept there; IndexError: the start, of curves that leave it out.
     """
     values = [curve[after.index(steps) - len(after)] for after, curve in zip(rows.after, rows[metric], strict=True)]
     return pd.Series(values, rows.index)
@@ -86,6 +86,11 @@ def chunks(runs: int, size: int) -> Iterator[int]:
         yield runs % at_once
 
 
+def quantiles(values: Tensor) -> list[list[float]]:
+    """`QUANTILES` over the first axis, a list for each place of the second."""
+    return [row.tolist() for row in values.quantile(torch.tensor(QUANTILES, dtype=torch.float64), 0).mT]
+
+
 def follow(config: Episodes, seed: int, device: torch.device) -> dict[str, object]:
     """Both directions through every episode.
 
@@ -93,19 +98,15 @@ def follow(config: Episodes, seed: int, device: torch.device) -> dict[str, objec
         Kullback-Leibler divergence of the model from the transfer distribution in nats, of either direction, as lists
         `causal` and `anticausal`; `gap`, the quantiles of the difference in a run (anticausal less causal), and
         `mean_gap`. Of Δ, the difference of the online log-likelihoods so far, at the same numbers of steps, the first
-        left out: `mean_delta`, `sd_delta`, `negative` (the share of runs with Δ < 0), `mean_ratio` (of e^−Δ, at most
-        1e300) and `sd_ratio`. `regret_causal`, `regret_anticausal`: mean online excess a step so far.
+        left out: `mean_delta`, `sd_delta`, `delta` (quantiles), `negative` (the share of runs with Δ < 0), `mean_ratio`
+        (of e^−Δ, at most 1e300) and `sd_ratio`; Δ of the first batch is rounding, since no model has learned yet.
+        `regret_causal`, `regret_anticausal`: mean online excess a step so far.
     """
     generator = torch.Generator(device="cpu").manual_seed(seed)
     size = max(10 * config.values**2, config.steps * config.batch)
     parts = [_chunk(config, runs, generator, device) for runs in chunks(config.runs, size)]
     causal, anticausal, deltas, *regrets = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
-    share = torch.tensor(QUANTILES, dtype=torch.float64)
     ratio = torch.exp(-deltas).clamp(max=1e300)
-
-    def quantiles(values: Tensor) -> list[list[float]]:
-        return [row.tolist() for row in values.quantile(share, 0).mT]
-
     return {
         "after": moments(config.steps),
         "causal": quantiles(causal),

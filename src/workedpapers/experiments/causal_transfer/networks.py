@@ -16,6 +16,7 @@ Weights = dict[str, Tensor]
 BATCH = 256  # examples of an update before the transfer
 BLOCK = 100  # updates whose examples are drawn at once
 SHARED = ("hidden_bias", "bias")
+TRUTHS = ("tables", "network")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Networks:
     Args:
         values, prior, intervention: as in `Episodes`.
         truth: what draws the pairs: "tables", of that prior, or "network", a random one with as many units, whose
-            marginal an intervention on the cause draws anew, as in the authors' script.
+            marginal an intervention on the cause draws anew, as in the authors' script; it has neither of the above.
         hidden: units of the layer.
         shared: whether the biases of the conditional, which all causes share, learn in an episode; the fit has them.
         updates: Adam's before the transfer, of 256 examples, at the rate `fit_rate`, which falls linearly to zero.
@@ -112,7 +113,8 @@ def log_prob(weights: Weights, cause: Tensor, effect: Tensor) -> Tensor:
 
 def fit(joint: Tensor, config: Networks, generator: torch.Generator, device: torch.device) -> Weights:
     """Networks fitted to fresh samples of joint, (worlds, values, values); the cause is its row."""
-    weights = {k: v.to(device).requires_grad_() for k, v in _start(joint, config, generator).items()}
+    fresh = start(len(joint), joint.shape[-1], config.hidden, generator)
+    weights = {k: v.to(device).requires_grad_() for k, v in fresh.items()}
     descent = torch.optim.Adam(weights.values(), lr=config.fit_rate)
     decay = torch.optim.lr_scheduler.LinearLR(descent, 1.0, 0.0, config.updates)
     for update in range(config.updates):
@@ -125,10 +127,6 @@ def fit(joint: Tensor, config: Networks, generator: torch.Generator, device: tor
         descent.step()
         decay.step()
     return {name: value.detach() for name, value in weights.items()}
-
-
-def _start(joint: Tensor, config: Networks, generator: torch.Generator) -> Weights:
-    return start(len(joint), joint.shape[-1], config.hidden, generator)
 
 
 def follow(weights: Weights, samples: Tensor, learning_rate: float, *, shared: bool = True) -> Tensor:
@@ -160,8 +158,11 @@ def run(config: Networks, seed: int, device: torch.device) -> dict[str, object]:
     Returns: of `beliefs.summary`, and `start_causal`, `start_anticausal`: by world, the divergence of the fitted
         networks from the training distribution, nats; `regret_causal`, `regret_anticausal`: by world, too, what an
         example of an episode cost online beyond its entropy under the transfer distribution.
+    Raises: ValueError: another truth.
     """
     generator = torch.Generator().manual_seed(seed)
+    if config.truth not in TRUTHS:
+        raise ValueError(f"truth must be one of {', '.join(TRUTHS)}, got {config.truth!r}")
     sizes = config.values, config.hidden
     if config.truth == "network":
         before = random_network(config.worlds, *sizes, generator)
