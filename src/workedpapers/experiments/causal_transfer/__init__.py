@@ -1,0 +1,1 @@
+"""What the paper on causal transfer claims, and what its reviewers doubt, at work."""

@@ -22,8 +22,9 @@ MECHANISMS = ("spline", "linear")
 REACH, ANCHORS = 8.0, 8
 SPREAD, SHIFT = 2.0, 4.0  # standard deviation of A, largest new mean
 COMPONENTS = 10
-FIT_SAMPLES, FIT_ROUNDS = 10_000, 100  # of EM for the marginals of the training distribution
+FIT_BATCHES, FIT_ROUNDS = 10, 50  # of EM for the marginals of the training distribution
 REFIT_SAMPLES, REFIT_ROUNDS = 1_000, 5  # for those of a transfer distribution
+TEST_SAMPLES = 10_000  # of the training distribution, that nothing is fitted to
 CHUNK = 30_000  # values of A that are in work at a time
 
 
@@ -155,7 +156,7 @@ def pretrained(
     torch.manual_seed(seed)
     curve, still = worlds(mechanism, count, device), torch.zeros(count, device=device)
     fixed = None if training is None else draw(curve, "nothing", still, training)
-    sample = draw(curve, "nothing", still, FIT_SAMPLES) if fixed is None else fixed
+    sample = draw(curve, "nothing", still, FIT_BATCHES * batch) if fixed is None else fixed
     models = Models(
         GaussianMixture.fit(sample, COMPONENTS, FIT_ROUNDS),
         MixtureDensityNetwork(COMPONENTS, runs=(2, count), device=device),
@@ -215,7 +216,7 @@ def adapt(config: Continuous, seed: int, device: torch.device) -> dict[str, obje
         mean = score / config.samples
         with torch.no_grad():
             still = torch.zeros(config.worlds, device=device)
-            training = models.log_prob(draw(curve, "nothing", still, FIT_SAMPLES)).mean(-1)
+            training = models.log_prob(draw(curve, "nothing", still, TEST_SAMPLES)).mean(-1)
         return {
             **_by_direction("training", training),
             **_by_direction("before", mean[0].mean(0)),
