@@ -22,7 +22,7 @@ MECHANISMS = ("spline", "linear")
 REACH, ANCHORS = 8.0, 8
 SPREAD, SHIFT = 2.0, 4.0  # standard deviation of A, largest new mean
 COMPONENTS = 10
-FIT_BATCHES, FIT_ROUNDS = 10, 50  # of EM for the marginals of the training distribution
+FIT_BATCHES, FIT_ROUNDS = 5, 25  # of EM for the marginals of the training distribution
 REFIT_SAMPLES, REFIT_ROUNDS = 1_000, 5  # for those of a transfer distribution
 TEST_SAMPLES = 10_000  # of the training distribution, that nothing is fitted to
 CHUNK = 30_000  # values of A that are in work at a time
@@ -258,5 +258,5 @@ CONTINUOUS = Experiment(
             Continuous(samples=100, training=1_000),
         ],
     },
-    {"check": range(1), "book": range(5)},
+    {"check": range(1), "book": range(3)},
 )
