@@ -79,7 +79,7 @@ class Spline:
 
     def __call__(self, x: Tensor) -> Tensor:
         """The curves at x, (…, worlds, n) → the same shape."""
-        segment = torch.bucketize(x, self.knots)
+        segment = torch.bucketize(x.contiguous(), self.knots)
         offset = x - self.origins[segment]
         rows = segment + len(self.origins) * torch.arange(x.shape[-2], device=x.device)[:, None]
         cube, square, slope, height = self.powers[:, rows]
