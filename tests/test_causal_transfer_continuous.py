@@ -202,7 +202,7 @@ def test_both_marginals_are_fitted_to_one_sample_that_is_not_scored(monkeypatch)
     adapt(TINY, 5, CPU)
     pretrained.cache_clear()
     assert [sample.shape for sample in samples] == [(2, 2, continuous.FIT_BATCHES * 30), (3, 2, 2, 1_000)]
-    marginals, batches = scored[1]
+    ((marginals, batches),) = scored
     assert marginals.loc.shape == (3, 2, 2, continuous.COMPONENTS)
     assert len(batches) == TINY.steps + 1
     assert not any(torch.isin(batch, samples[1]).all() for batch in batches)
@@ -217,7 +217,7 @@ def test_metrics_are_those_of_the_scores(monkeypatch):
     pretrained.cache_clear()
     found = adapt(TINY, 0, CPU)
     pretrained.cache_clear()
-    scores = seen[1].double()  # (steps + 1, episodes, 2, worlds)
+    scores = seen[0].double()  # (steps + 1, episodes, 2, worlds)
     delta = [
         sum(float(scores[t, e, 0, w] - scores[t, e, 1, w]) for t in range(TINY.steps))
         for w in range(TINY.worlds)
@@ -232,21 +232,14 @@ def test_metrics_are_those_of_the_scores(monkeypatch):
 
 def test_a_fixed_training_set_is_the_same_at_every_iteration(monkeypatch):
     seen = []
-    step = continuous.online
-
-    def watch(adapting, batches, rate):
-        seen.append(list(batches))
-        return step(adapting, seen[-1], rate)
-
-    monkeypatch.setattr(continuous, "online", watch)
+    step = continuous.descend
+    monkeypatch.setattr(continuous, "descend", lambda *args: seen.append(args[-1]) or step(*args))
     for training in (17, None):
         pretrained("spline", 2, training, 3, 12, 0, CPU)
     pretrained.cache_clear()
-    fixed, new = seen
-    assert fixed[0].shape == (2, 2, 17)
-    assert torch.equal(fixed[0], fixed[2])
-    assert new[0].shape == (2, 2, 12)
-    assert not torch.equal(new[0], new[2])
+    assert [batch.shape[-1] for batch in seen] == [17] * 3 + [12] * 3
+    assert torch.equal(seen[0], seen[2])
+    assert not torch.equal(seen[3], seen[5])
 
 
 def test_the_belief_is_adams_on_the_paper_s_loss():

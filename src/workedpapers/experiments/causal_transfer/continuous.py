@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.interpolate import CubicSpline
+from scipy.interpolate import CubicSpline  # type: ignore[import-untyped]
 from torch import Tensor
 
 from workedpapers.causal_transfer import GaussianMixture, MixtureDensityNetwork, structural_gradient
@@ -83,7 +83,8 @@ class Spline:
         offset = x - self.origins[segment]
         rows = segment + len(self.origins) * torch.arange(x.shape[-2], device=x.device)[:, None]
         cube, square, slope, height = self.powers[:, rows]
-        return ((cube * offset + square) * offset + slope) * offset + height
+        found: Tensor = ((cube * offset + square) * offset + slope) * offset + height
+        return found
 
 
 def worlds(mechanism: str, count: int, device: torch.device) -> Spline:
@@ -132,20 +133,22 @@ def copies(network: MixtureDensityNetwork, count: tuple[int, ...] = ()) -> Mixtu
     return copy
 
 
+def descend(models: Models, optimizer: torch.optim.Optimizer, pairs: Tensor) -> Tensor:
+    """A step of the conditionals on a batch; returns the log-likelihoods before it, (…, 2, runs, n)."""
+    values = models.log_prob(pairs)
+    optimizer.zero_grad()
+    (-values.mean(-1).sum()).backward()
+    optimizer.step()
+    return values.detach()
+
+
 def online(models: Models, batches: Iterable[Tensor], rate: float) -> Tensor:
     """Log-likelihood of each batch before Adam's step of the conditionals on it, (batches, …, 2, runs).
 
     It changes the conditionals.
     """
     optimizer = torch.optim.Adam(models.conditionals.parameters(), rate)
-    found = []
-    for pairs in batches:
-        values = models.log_prob(pairs)
-        found.append(values.detach().sum(-1))
-        optimizer.zero_grad()
-        (-values.mean(-1).sum()).backward()
-        optimizer.step()
-    return torch.stack(found)
+    return torch.stack([descend(models, optimizer, pairs).sum(-1) for pairs in batches])
 
 
 @functools.lru_cache(8)  # most configurations differ in what comes after it
@@ -161,12 +164,9 @@ def pretrained(
         GaussianMixture.fit(sample, COMPONENTS, FIT_ROUNDS),
         MixtureDensityNetwork(COMPONENTS, runs=(2, count), device=device),
     )
-
-    def batches() -> Iterable[Tensor]:
-        for _ in range(iterations):
-            yield draw(curve, "nothing", still, batch) if fixed is None else fixed
-
-    online(models, batches(), 1e-3)
+    optimizer = torch.optim.Adam(models.conditionals.parameters(), 1e-3)
+    for _ in range(iterations):  # keeps no score: ten thousand small tensors would keep the large ones' memory
+        descend(models, optimizer, draw(curve, "nothing", still, batch) if fixed is None else fixed)
     return curve, models
 
 
