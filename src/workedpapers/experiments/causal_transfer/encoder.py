@@ -40,6 +40,7 @@ class Encoder:
         rounds: of EM for the marginals of an episode, from those of the last one.
         iterations: episodes, each with a step of θ and γ.
         runs: side by side.
+        intervention: what an episode changes, as for `Continuous`: "nothing" is the control.
     """
 
     start: float = 0.0
@@ -54,6 +55,7 @@ class Encoder:
     rounds: int = 5
     iterations: int = 500
     runs: int = 20
+    intervention: str = "cause"
 
 
 def rotate(pairs: Tensor, angle: Tensor | float) -> Tensor:
@@ -125,7 +127,9 @@ def train(config: Encoder, seed: int, device: torch.device) -> dict[str, object]
                 loss.backward()
                 preheating.step()
             means = SHIFT * (2 * torch.rand(config.runs, device=device) - 1)
-            drawn = rotate(draw(curve, "cause", means.expand(config.steps + 1, -1), config.samples), DECODER)
+            drawn = rotate(
+                draw(curve, config.intervention, means.expand(config.steps + 1, -1), config.samples), DECODER
+            )
             marginals = GaussianMixture.fit(rotate(drawn[0], angle), COMPONENTS, config.rounds, start=marginals)
             models = Models(marginals, copies(network))
             total, slope = episode(models, drawn[1:].unbind(), angle, config.step_rate)
@@ -177,6 +181,7 @@ ENCODER = Experiment(
         ],
         "book": [
             *(Encoder(start) for start in (0.0, START, -START)),
+            Encoder(intervention="nothing"),
             Encoder(gamma=1e9, gamma_rate=0.0),
         ],
     },
