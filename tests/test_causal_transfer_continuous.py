@@ -10,7 +10,7 @@ import torch
 from scipy.interpolate import CubicSpline
 
 from workedpapers.causal_transfer import GaussianMixture, MixtureDensityNetwork, structural_loss
-from workedpapers.experiments.causal_transfer import continuous
+from workedpapers.experiments.causal_transfer import continuous, encoder
 from workedpapers.experiments.causal_transfer.continuous import (
     CONTINUOUS,
     Continuous,
@@ -331,6 +331,21 @@ def test_a_fixed_belief_stays_and_an_angle_moves_by_at_most_adams_rate():
     assert set(train(TURNING, 0, CPU)["gamma_path"]) != {0.0}
 
 
+def test_an_encoder_meets_the_intervention_that_it_is_told(monkeypatch):
+    seen = []
+    step = encoder.draw
+    monkeypatch.setattr(encoder, "draw", lambda *args: seen.append(args) or step(*args))
+    train(replace(TURNING, intervention="nothing"), 0, CPU)
+    train(TURNING, 0, CPU)
+    episodes = [args for args in seen if args[2].dim() == 2]
+    assert [args[1] for args in episodes] == ["nothing"] * 4 + ["cause"] * 4
+    means = torch.stack([args[2] for args in episodes])
+    assert means.shape == (8, TURNING.steps + 1, 2)
+    assert torch.equal(means[:, 0], means[:, -1])  # one mean an episode
+    assert 2 < float(means.abs().max()) <= 4
+    assert {args[1] for args in seen if args[2].dim() == 1} == {"nothing"}  # the modules stay those of training
+
+
 def test_training_leaves_the_global_generator_alone_and_repeats_itself():
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -350,4 +365,6 @@ def test_cheap_rows_have_every_option_of_the_expensive_ones():
     for name in ("intervention", "mechanism"):
         assert {getattr(config, name) for config in book} <= {getattr(config, name) for config in cheap}
     assert {config.training is None for config in cheap} == {True, False}
-    assert {config.gamma_rate > 0 for config in ENCODER.configs("check")} == {True, False}
+    cheap, book = ENCODER.configs("check"), ENCODER.configs("book")
+    assert {config.gamma_rate > 0 for config in cheap} == {True, False}
+    assert {config.intervention for config in book} == {config.intervention for config in cheap}

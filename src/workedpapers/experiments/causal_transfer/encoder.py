@@ -176,8 +176,8 @@ ENCODER = Experiment(
     train,
     {
         "check": [
-            Encoder(start, gamma, rate, samples=20, preheat=2, steps=2, rounds=2, iterations=4, runs=2)
-            for start, gamma, rate in ((0.0, 0.0, 1e-3), (START, 1e9, 0.0))
+            Encoder(start, gamma, rate, 0.01, 20, 2, steps=2, rounds=2, iterations=4, runs=2, intervention=intervention)
+            for start, gamma, rate, intervention in ((0.0, 0.0, 1e-3, "cause"), (START, 1e9, 0.0, "nothing"))
         ],
         "book": [
             *(Encoder(start) for start in (0.0, START, -START)),
