@@ -11,8 +11,10 @@ from workedpapers.lab import Experiment
 
 from .beliefs import BELIEFS, MIXED, Belief, climb
 from .claims import scoreboard
+from .continuous import CONTINUOUS, Continuous
 from .cost import COST, Timed, by_autograd, measure
 from .counting import COUNTING, Counting
+from .encoder import ENCODER, Encoder
 from .episodes import (
     ADAPTATION,
     BATCHES,
@@ -53,7 +55,9 @@ __all__ = [
     "TUNED_SHARING",
     "TUNED_TRUTH",
     "Belief",
+    "Continuous",
     "Counting",
+    "Encoder",
     "Episodes",
     "Networks",
     "Sharing",
@@ -87,5 +91,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "counting": COUNTING,
     "mixed": MIXED,
     "wagers": WAGERS,
+    "continuous": CONTINUOUS,
+    "encoder": ENCODER,
     "cost": COST,
 }
