@@ -148,9 +148,9 @@ print("rain if no umbrella, if umbrella:", p_a_given_b[:, 1].numpy().round(3))
 
 days = torch.tensor([[630, 70], [60, 240]])  # of 1,000 at home
 check("CT.1", p, days / 1000, "the table, from p(a) p(b|a)")
-both = days.sum(0) / 1000 * (days / days.sum(0))
-check("CT.1", both, p, "the same from p(b) p(a|b)")
+check("CT.1", p_b, days.sum(0) / 1000, "umbrella")
 check("CT.1", p_a_given_b.T, days / days.sum(0), "rain if …")
+check("CT.1", p_b * p_a_given_b.T, days / 1000, "the same table, from p(b) p(a|b)")
 
 # %% [markdown]
 # Data from home cannot choose. Now move to a town where it rains on 80% of days, and people are the same: an *intervention on the cause*. Write $q$ for the new town:

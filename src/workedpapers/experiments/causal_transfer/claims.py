@@ -27,10 +27,10 @@ def scoreboard() -> list[Claim]:
         rows = arm(adaptation, values=size, batch=1, learning_rate=1.0)
         gap = [-quantiles[MIDDLE] for quantiles in at(rows, "gap", 10)]
         text = f"Tables, {size} values: median KL after ten examples, A → B less B → A (nats)"
-        claims.append(_claim(text, "below 0 (a figure)", gap, ""))
+        claims.append(_claim(text, "below 0 (a figure)", gap, "not tested"))
         last = arm(beliefs, values=size, batch=10)["last"]
         text = f"Belief, {size} values: 0.95 less the median belief after 1,000 episodes"
-        claims.append(_claim(text, "below 0 (a figure)", _short_of(last), ""))
+        claims.append(_claim(text, "below 0 (a figure)", _short_of(last), "not tested"))
     script = arm(networks, truth="network", updates=1000)
     fitted = arm(networks, truth="network", updates=3000)
     tables = arm(networks, truth="tables", updates=3000, hidden=8, shared=True)
@@ -43,7 +43,7 @@ def scoreboard() -> list[Claim]:
         claims.append(_claim(text, paper, _short_of(rows["last"]), cause))
     small, large = (at(arm(capacity, values=size), "mean_gap", 100).to_numpy() for size in (10, 100))
     text = "Capacity: gap after 100 examples, N = 10 less N = 100 (nats)"
-    claims.append(_claim(text, "a review expects it", small - large, ""))
+    claims.append(_claim(text, "a review expects it", small - large, "not tested"))
     for on, text in (("cause", "the cause"), ("effect", "the effect, at random"), ("mirror", "the effect, mirrored")):
         rows = arm(intervened, prior="cells", intervention=on)
         line = f"On {text}: share of episodes with Δ < 0 after 20 examples, less a half"

@@ -15,6 +15,7 @@ from workedpapers.tasks.pairs import INTERVENTIONS, PRIORS, draw_pairs, interven
 #: Numbers that are held at once: cells of tables, examples.
 NUMBERS = 2_000_000
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+ROUNDING = 1e-9  # Δ is zero until a model has learned
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def follow(config: Episodes, seed: int, device: torch.device) -> dict[str, objec
         "mean_delta": deltas.mean(0).tolist(),
         "sd_delta": deltas.std(0).tolist(),
         "delta": quantiles(deltas),
-        "negative": (deltas < 0).double().mean(0).tolist(),
+        "negative": (deltas < -ROUNDING).double().mean(0).tolist(),
         "mean_ratio": ratio.mean(0).tolist(),
         "sd_ratio": ratio.std(0).tolist(),
         "regret_causal": regrets[0].mean(0).tolist(),
@@ -181,7 +182,7 @@ SCRATCH = _table(
 )
 EXAMPLES = (100, 1000, 10_000)
 STARTS = _table([Episodes(start=examples) for examples in EXAMPLES])
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+RATES = (0.01, 0.03, 0.1, 0.3, 0.5, 1.0, 3.0, 10.0, 30.0)
 SEARCHED_SIZES = (2, 5, 10, 30, 100)
 SEARCH_RATES = _table(
     [Episodes(values=size, learning_rate=rate, runs=1000) for size, rate in product(SEARCHED_SIZES, RATES)], (100,)
@@ -210,6 +211,8 @@ CHECK = Experiment(
             Episodes(values=3, steps=12, runs=40),
             Episodes(values=4, prior="cells", intervention="both", start=50, steps=6, batch=5, runs=40),
             Episodes(values=3, intervention="nothing", start="uniform", steps=5, reverse_rate=0.3, runs=40),
+            Episodes(values=3, intervention="mirror", steps=5, runs=40),
+            Episodes(values=3, intervention="mechanism", steps=5, runs=40),
         ]
     },
     {"check": range(1)},

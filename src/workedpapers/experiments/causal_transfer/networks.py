@@ -226,6 +226,20 @@ SEARCH_TRUTH = Experiment(
     {"book": (100,)},
 )
 TUNED_TRUTH = 0.1, 0.1
+#: Eight units where the law of the tables is the same for A and B.
+SEARCH_CELLS = Experiment(
+    "causal_transfer_networks",
+    Networks,
+    run,
+    {
+        "book": [
+            Networks(prior="cells", shared=shared, learning_rate=rate, reverse_rate=rate, worlds=20, episodes=200)
+            for shared, rate in product((True, False), NETWORK_RATES)
+        ]
+    },
+    {"book": (100,)},
+)
+TUNED_CELLS: dict[bool, tuple[float, float]] = {True: (0.1, 0.1), False: (0.1, 0.1)}
 #: By width, and whether shared biases learn: rates of A → B and of B → A with the lowest own regret of the search.
 TUNED_NETWORKS: dict[tuple[int, bool], tuple[float, float]] = {
     (4, True): (0.1, 0.1),
@@ -249,6 +263,10 @@ NETWORKS = Experiment(
             replace(SHORT, truth="tables"),
             Networks(truth="network", learning_rate=TUNED_TRUTH[0], reverse_rate=TUNED_TRUTH[1]),
             *(
+                Networks(prior="cells", shared=shared, learning_rate=rate, reverse_rate=other)
+                for shared, (rate, other) in TUNED_CELLS.items()
+            ),
+            *(
                 Networks(hidden=hidden, shared=shared, learning_rate=rate, reverse_rate=other)
                 for (hidden, shared), (rate, other) in TUNED_NETWORKS.items()
             ),
@@ -260,6 +278,11 @@ CHECK_NETWORKS = Experiment(
     "causal_transfer_networks",
     Networks,
     run,
-    {"check": [Networks(values=3, hidden=4, updates=20, steps=4, worlds=2, episodes=6)]},
+    {
+        "check": [
+            Networks(values=3, hidden=4, updates=20, steps=4, worlds=2, episodes=6),
+            Networks(values=3, hidden=4, shared=False, truth="network", updates=20, steps=4, worlds=2, episodes=6),
+        ]
+    },
     {"check": range(1)},
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 from workedpapers.lab import Experiment
 from workedpapers.tasks.pairs import draw_pairs, intervene, random_joint
 
-from .episodes import chunks, moments
+from .episodes import ROUNDING, chunks, moments
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def compare(config: Sharing, seed: int, device: torch.device) -> dict[str, objec
         "regret_anticausal": (anticausal.mean(0) / at).tolist(),
         "mean_delta": delta.mean(0).tolist(),
         "sd_delta": delta.std(0).tolist(),
-        "negative": (delta < 0).double().mean(0).tolist(),
+        "negative": (delta < -ROUNDING).double().mean(0).tolist(),
     }
 
 
