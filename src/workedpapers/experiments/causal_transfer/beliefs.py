@@ -47,26 +47,31 @@ class Belief:
     episodes: int = 1000
 
 
-def climb(deltas: Tensor, optimizer: str, lr: float) -> Tensor:
+def climb(deltas: Tensor, optimizer: str, lr: float, decay: float = 1.0) -> Tensor:
     """γ before every episode and after the last, from 0 on, by the structural gradient.
 
     An episode does not depend on γ, so all Δ are known before the climb begins.
 
-    Args: deltas: Δ of every episode, (*worlds, episodes).
+    Args:
+        deltas: Δ of every episode, (*worlds, episodes).
+        optimizer: of `OPTIMIZERS`.
+        lr, decay: its rate, and what it is multiplied by every 50 episodes.
     Returns: shape (*worlds, episodes + 1).
     """
     gamma = torch.zeros(deltas.shape[:-1], dtype=deltas.dtype)
     nothing = torch.zeros(())
     descent = OPTIMIZERS[optimizer]([gamma], lr)
+    schedule = torch.optim.lr_scheduler.StepLR(descent, 50, decay)
     path = [gamma.clone()]
     for delta in deltas.unbind(-1):
         gamma.grad = structural_gradient(delta, nothing, gamma)
         descent.step()
+        schedule.step()
         path.append(gamma.clone())
     return torch.stack(path, -1)
 
 
-def summary(deltas: Tensor, optimizer: str, lr: float) -> dict[str, object]:
+def summary(deltas: Tensor, optimizer: str, lr: float, decay: float = 1.0) -> dict[str, object]:
     """What is kept of the episodes of many worlds.
 
     Args: deltas: Δ, float64, shape (worlds, episodes).
@@ -74,7 +79,7 @@ def summary(deltas: Tensor, optimizer: str, lr: float) -> dict[str, object]:
         by world: `first_95`, episodes until σ(γ) > .95, or -1; `last`, σ(γ) at the end; `optimum`, the best constant
         belief for the world's own Δ; `mean_delta`, `negative` (share of Δ < 0), `mean_ratio`, of e^−Δ.
     """
-    path = climb(deltas, optimizer, lr).sigmoid()
+    path = climb(deltas, optimizer, lr, decay).sigmoid()
     episodes = deltas.shape[-1]
     at = torch.linspace(0, episodes, min(KEPT, episodes + 1)).round().long()
     above = path > 0.95

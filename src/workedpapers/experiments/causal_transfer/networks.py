@@ -29,10 +29,11 @@ class Networks:
             marginal an intervention on the cause draws anew, as in the authors' script; it has neither of the above.
         hidden: units of the layer.
         shared: whether the biases of the conditional, which all causes share, learn in an episode; the fit has them.
-        updates: Adam's before the transfer, of 256 examples, at the rate `fit_rate`, which falls linearly to zero.
+        updates: Adam's before the transfer, of 256 examples, at the rate `fit_rate`, which falls linearly to zero
+            unless `constant`.
         steps, batch: of an episode.
         learning_rate, reverse_rate: of SGD in an episode, for A → B and B → A.
-        optimizer, structural_rate: of γ.
+        optimizer, structural_rate, structural_decay: of γ, as in `beliefs.climb`.
         worlds, episodes: how many.
     """
 
@@ -44,12 +45,14 @@ class Networks:
     shared: bool = True
     updates: int = 3000
     fit_rate: float = 0.01
+    constant: bool = False
     steps: int = 20
     batch: int = 1
     learning_rate: float = 0.1
     reverse_rate: float = 0.1
     optimizer: str = "adam"
     structural_rate: float = 0.1
+    structural_decay: float = 1.0
     worlds: int = 50
     episodes: int = 400
 
@@ -116,7 +119,7 @@ def fit(joint: Tensor, config: Networks, generator: torch.Generator, device: tor
     fresh = start(len(joint), joint.shape[-1], config.hidden, generator)
     weights = {k: v.to(device).requires_grad_() for k, v in fresh.items()}
     descent = torch.optim.Adam(weights.values(), lr=config.fit_rate)
-    decay = torch.optim.lr_scheduler.LinearLR(descent, 1.0, 0.0, config.updates)
+    decay = torch.optim.lr_scheduler.LinearLR(descent, 1.0, 1.0 if config.constant else 0.0, config.updates)
     for update in range(config.updates):
         if update % BLOCK == 0:
             block = draw_pairs(joint, min(BLOCK, config.updates - update), BATCH, generator=generator).to(device)
@@ -187,7 +190,7 @@ def run(config: Networks, seed: int, device: torch.device) -> dict[str, object]:
         deltas.append((online[0] - online[1]).double().cpu())
         best = torch.special.xlogy(after, after).sum((-2, -1)).mean() * config.steps * config.batch
         scores.append([float(best - total.double().mean()) / (config.steps * config.batch) for total in online])
-    found = summary(torch.stack(deltas), config.optimizer, config.structural_rate)
+    found = summary(torch.stack(deltas), config.optimizer, config.structural_rate, config.structural_decay)
     for name, joint, weights in zip(("start_causal", "start_anticausal"), (before, before.mT), fitted, strict=True):
         marginal, conditional = log_tables(weights)
         log_p = (marginal.unsqueeze(-1) + conditional).double().cpu()
@@ -199,7 +202,17 @@ def run(config: Networks, seed: int, device: torch.device) -> dict[str, object]:
 WIDTHS = (4, 8, 16, 32, 64)
 NETWORK_RATES = (0.01, 0.03, 0.05, 0.1, 0.2, 0.3, 1.0)
 #: The authors' script: a short fit, ten single examples at rate .01.
-SHORT = Networks(truth="network", updates=1000, fit_rate=0.001, steps=10, learning_rate=0.01, reverse_rate=0.01)
+SHORT = Networks(
+    truth="network",
+    updates=1000,
+    fit_rate=0.001,
+    constant=True,
+    steps=10,
+    learning_rate=0.01,
+    reverse_rate=0.01,
+    structural_decay=0.9,
+    episodes=1000,
+)
 SEARCH_NETWORKS = Experiment(
     "causal_transfer_networks",
     Networks,
