@@ -190,9 +190,9 @@ SEARCH_RATES = _table(
 HORIZON = 20  # examples over which a rate is chosen
 #: By size: rates of A → B and of B → A with the lowest own regret over `HORIZON` examples in the search.
 TUNED_RATES: dict[int, tuple[float, float]] = {
-    2: (0.3, 0.3),
-    5: (0.3, 0.3),
-    10: (1.0, 0.3),
+    2: (0.5, 0.5),
+    5: (0.5, 0.5),
+    10: (0.5, 0.5),
     30: (1.0, 0.1),
     100: (1.0, 0.03),
 }
