@@ -239,20 +239,33 @@ SEARCH_TRUTH = Experiment(
     {"book": (100,)},
 )
 TUNED_TRUTH = 0.1, 0.1
-#: Eight units where the law of the tables is the same for A and B.
+#: The narrow and the wide one where the law of the tables is the same for A and B.
 SEARCH_CELLS = Experiment(
     "causal_transfer_networks",
     Networks,
     run,
     {
         "book": [
-            Networks(prior="cells", shared=shared, learning_rate=rate, reverse_rate=rate, worlds=20, episodes=200)
-            for shared, rate in product((True, False), NETWORK_RATES)
+            Networks(
+                prior="cells",
+                hidden=hidden,
+                shared=shared,
+                learning_rate=rate,
+                reverse_rate=rate,
+                worlds=20,
+                episodes=200,
+            )
+            for hidden, shared, rate in product((8, 64), (True, False), NETWORK_RATES)
         ]
     },
     {"book": (100,)},
 )
-TUNED_CELLS: dict[bool, tuple[float, float]] = {True: (0.1, 0.1), False: (0.1, 0.1)}
+TUNED_CELLS: dict[tuple[int, bool], tuple[float, float]] = {
+    (8, True): (0.03, 0.05),
+    (8, False): (0.05, 0.1),
+    (64, True): (0.1, 0.1),
+    (64, False): (0.1, 0.1),
+}
 #: By width, and whether shared biases learn: rates of A → B and of B → A with the lowest own regret of the search.
 TUNED_NETWORKS: dict[tuple[int, bool], tuple[float, float]] = {
     (4, True): (0.1, 0.1),
@@ -276,8 +289,8 @@ NETWORKS = Experiment(
             replace(SHORT, truth="tables"),
             Networks(truth="network", learning_rate=TUNED_TRUTH[0], reverse_rate=TUNED_TRUTH[1]),
             *(
-                Networks(prior="cells", shared=shared, learning_rate=rate, reverse_rate=other)
-                for shared, (rate, other) in TUNED_CELLS.items()
+                Networks(prior="cells", hidden=hidden, shared=shared, learning_rate=rate, reverse_rate=other)
+                for (hidden, shared), (rate, other) in TUNED_CELLS.items()
             ),
             *(
                 Networks(hidden=hidden, shared=shared, learning_rate=rate, reverse_rate=other)
