@@ -190,7 +190,7 @@ display(means(networks, WORLDS).groupby(keys, sort=False)[WORLDS].mean().round(3
 # %%
 capacity, tuned, search = rows_of("capacity"), rows_of("tuned"), rows_of("search_rates")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Four panels. Tables at rate 1: the gap against N, after 20 examples highest at 20 with 0.54, after 100 at 50 with 0.72, after 400 rising from 0 up to N = 5 to 0.8 at 100; the share of episodes with negative difference falls from a third at N = 2 to zero. Tables at best rates: 0.06 nats an example at 2, 0.3 at 10, 0.1 at 100. Networks: minus 0.06 at 4 and 8 units, minus 0.03 at 16, just above zero at 32 and 64."}} tags=["hide-input"]
 # @title Figure: the gap, and episodes with Δ < 0, against capacity
 fig, axes = figures.panels(4, columns=2)
 for steps, color in ((20, DATA), (100, CAUSAL), (400, PLAIN)):
@@ -242,7 +242,9 @@ found = search[["values", "learning_rate"]].assign(
 display(found.pivot(index="learning_rate", columns="values", values=costs).round(3))
 
 # %% [markdown]
-# TODO
+# **Tables: yes, but the gap needs time. After 20 examples at the rate 1 the mean gap grows from 0.01 nats ($N=2$) to 0.54 ($N=20$) and falls again, to 0.29 at $N=100$; after 400 there is none up to $N=5$ (at most 0.001), and then it grows: 0.02, 0.17, 0.58 and 0.80 at 10, 20, 50 and 100.** With more values there is more to learn, and each example tells less of it; the theory's factor $N$ is one of squared distances, not of time. At each direction's own best rate the lead over 20 examples is 0.06, 0.24, 0.30, 0.23 and 0.10 nats an example for $N$ = 2, 5, 10, 30, 100. (At $N=100$ the best that $B\to A$ can do in 20 examples is to learn next to nothing.)
+#
+# **Networks: in the wide ones $A\to B$ is no longer behind: −0.062, −0.066, −0.027, +0.010 and +0.006 nats an example for 4, 8, 16, 32 and 64 units.** That is a trend with width, but from the wrong side of zero to just above it; and the capacity of a network is not that of a table (section 4).
 
 # %% [markdown]
 # ## 4. Why do networks turn it round?
@@ -304,9 +306,9 @@ display(
 )
 
 # %% [markdown]
-# **Tables: yes, sharing alone takes the lead away, and turns it: from 0.30 nats an example without it to 0.16 where all rows move by 0.3 of each step, and to -0.035 where they move by all of it; $\Delta<0$ in 78% of the episodes then.** Nothing else was changed, and each arm has its own best rates.
+# **Tables: yes, sharing alone takes the lead away, and turns it: from 0.30 nats an example without it to 0.16 where all rows move by 0.3 of each step, and to −0.035 where they move by all of it; then $\Delta<0$ in 78% of the episodes.** Nothing else was changed, and each arm has its own best rates.
 #
-# **Networks: with biases that stand still, the lead of $B\to A$ is gone from 8 units on: +nan instead of −0.066 nats an example at 8 units, +nan instead of +0.010 at 32, +nan instead of +nan at 64.** So shared biases are most of the reason. Output weights are shared, too; that they explain the rest is not tested. All networks of 8 units and more are within 0.002 nats of the training distribution at the start, in both directions.
+# **Networks: with biases that stand still $A\to B$ leads at every width: +0.026 instead of −0.066 nats an example at 8 units, +0.071 instead of +0.010 at 32, +0.132 instead of +0.006 at 64.** The belief after 400 episodes goes from 0.04 to 0.64 at 8 units and from 0.60 to 0.99 at 64. So shared biases are what turns it round. Output weights are shared, too; what they cost is not tested. The control: with all cells of the table drawn alike ("cells", section 6) 8 units give +nan with learning biases and +nan without, so the prior does not make the difference of the two. All networks of 8 units and more are within 0.004 nats of the training distribution at the start, in both directions.
 
 # %% [markdown]
 # ## 5. What if something else is intervened on?
@@ -430,7 +432,7 @@ plt.show()
 # %%
 counting = rows_of("counting")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, cost an example over 20 against the rate: A to B lowest at rate 1, 0.55 nats; B to A at 0.3, 0.85. Right, share of episodes with negative difference against examples: all three curves fall from about 40 to below 5 per cent within 20 examples, the learner that is told fastest."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, cost an example over 20 against the rate: A to B lowest at 0.5, 0.54 nats, B to A there, too, 0.85; both rise steeply above 1. Right, share of episodes with negative difference against examples: all curves fall to below 4 per cent within 20 examples."}} tags=["hide-input"]
 # @title Figure: cost by rate; how soon each learner knows
 fig, axes = figures.panels(2)
 rows = arm(search, values=10)
@@ -462,7 +464,7 @@ for rows, color, label in (
     axes[1].plot(after[-len(curve) :], curve, color=color, label=label)
 axes[1].set(xlabel="examples", ylabel="Δ < 0, %", xlim=(0, 40), ylim=(0, 55))
 axes[1].legend(fontsize=8)
-fig.suptitle("Not the rate; and counting pairs shows nothing")
+fig.suptitle("At any useful rate A → B is ahead")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -481,9 +483,9 @@ keys = ["values", "intervention", "strength"]
 display(found.groupby(keys, sort=False)[[*names, "negative", "largest_delta"]].mean())
 
 # %% [markdown]
-# **The lead is not one of the rate: each direction at its own best, $A\to B$ costs 0.55 nats an example more than the best possible over the first 20 ($\alpha=1$), $B\to A$ 0.85 ($\alpha=0.3$); the mean of $\Delta$ is 5.9 nats.** But $\Delta<0$ in 18.0% of the episodes now, against 3.6% at the common rate of 1: with unequal rates the noise of the two models no longer cancels (possible, not tested). At $N=100$ the best that $B\to A$ can do in 20 examples is to learn next to nothing (0.99 nats at 0.03; at the start 0.98).
+# **The lead is not one of the rate: both directions do best at $\alpha=0.5$, and there an example costs $A\to B$ 0.54 nats more than the best possible over the first 20, $B\to A$ 0.85; $\Delta<0$ in 2.8% of the episodes, 3.6% at the rate 1.**
 #
-# **A learner that counts pairs sees no direction at all: $|\Delta|$ is at most 9e-13 in all runs, which is rounding.** With prior counts for every cell, both factorisations predict the same, whatever comes ([section 5 of the theory](causal_transfer_theory.ipynb)). It also adapts slowly: 0.78 nats where home counts as a hundred examples, 0.94 where as ten. **One that is told that only the marginal is new costs 0.22 nats in the right direction and errs about it in 2.3% of the episodes after 20 examples**, SGD in 3.6%. So the signal is not one of SGD; it comes from tables that are allowed to change one without the other.
+# **A learner that counts pairs sees no direction at all: $|\Delta|$ is at most 9e-13 in all runs, which is rounding.** With prior counts for every cell, both factorisations predict the same, whatever comes ([section 5 of the theory](causal_transfer_theory.ipynb)). It also adapts slowly: 0.78 nats an example where home counts as a hundred examples, 0.94 where as ten. **One that is told that only the marginal is new costs 0.22 nats in the right direction, and errs about it in 2.3% of the episodes after 20 examples.** So the signal is not one of SGD; it comes from tables that can change one without the other.
 
 # %% [markdown]
 # ## 9. Does the belief go to one if some episodes are of another kind?
@@ -529,12 +531,12 @@ plt.show()
 # %% [markdown]
 # ## 10. Does it work with numbers in place of categories?
 #
-# $B=f(A)+\varepsilon$ with a random curve $f$ (a cubic spline through eight points), $A\sim\mathcal N(0,2^2)$ at home, $\mathcal N(\mu,2^2)$ in an episode, $\mu$ uniform in $-4\dots4$. Conditionals are mixture density networks (32 tanh units, ten normals), fitted before by Adam for 3,000 updates on fresh samples; marginals are mixtures of ten normals, refitted to every episode, for both models alike. So only the conditionals learn online: ten steps of Adam at 0.001, each on 10, 100 or 1,000 examples. TODO a picture of WORLDS worlds, 200 episodes each. "Long fit": 10,000 updates; "1,000 kept": fitted to 1,000 fixed examples; "linear": $f(a)=a$, where both directions are linear and normal; "nothing" and "effect" ($B\sim\mathcal N(\mu,2^2)$ whatever $A$) are other episodes.
+# $B=f(A)+\varepsilon$ with a random curve $f$ (a cubic spline through eight points), $A\sim\mathcal N(0,2^2)$ at home, $\mathcal N(\mu,2^2)$ in an episode, $\mu$ uniform in $-4\dots4$. Conditionals are mixture density networks (32 tanh units, ten normals), fitted before by Adam for 3,000 updates on fresh samples; marginals are mixtures of ten normals, refitted to every episode, for both models alike. So only the conditionals learn online: ten steps of Adam at 0.001, each on 10, 100 or 1,000 examples. 20 worlds, 200 episodes each. "Long fit": 10,000 updates; "1,000 kept": fitted to 1,000 fixed examples; "linear": $f(a)=a$, where both directions are linear and normal; "nothing" and "effect" ($B\sim\mathcal N(\mu,2^2)$ whatever $A$) are other episodes.
 
 # %%
 continuous = rows_of("continuous")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO a picture of ALT10"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO"}} tags=["hide-input"]
 # @title Figure: who is ahead, and the belief after 200 episodes
 cause = arm(continuous, intervention="cause", mechanism="spline")
 fresh = cause[cause.training.isna()]
@@ -564,7 +566,7 @@ axes[0].set(xlabel="Δ > 0, % of episodes", xlim=(-3, 103))
 axes[1].set(xlabel="belief in A → B", xlim=(-0.03, 1.03))
 for ax, middle in zip(axes, (50, 0.5), strict=True):
     ax.axvline(middle, color=MUTED, lw=0.8)
-fig.suptitle("TODO a picture of TITLE10")
+fig.suptitle("Mostly, if both directions are fitted well")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -585,7 +587,7 @@ for lines in (LINES[:4], [*LINES[4:], "Δ > 0"]):
     display(found.groupby(keys, dropna=False, sort=False)[lines].mean().round(3))
 
 # %% [markdown]
-# TODO a picture of S10
+# TODO
 
 # %% [markdown]
 # ## 11. Can an encoder learn what cause and effect are?
@@ -595,7 +597,7 @@ for lines in (LINES[:4], [*LINES[4:], "Δ > 0"]):
 # %%
 encoder = rows_of("encoder")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO a picture of ALT11"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, twenty paths of the angle over 500 episodes from 0: most settle on plus or minus pi over 4 by episode 250, four stay between. Right, distance from a solution: mostly 0 with some stragglers for starts 0, pi over 8 and minus pi over 8; 0.3 to 0.8 where nothing changes; scattered with gamma fixed."}} tags=["hide-input"]
 # @title Figure: the angle of every run, and how far it is from a solution
 LABELS = (
     ("start 0", {"start": 0.0, "gamma": 0.0, "intervention": "cause"}, CAUSAL),
@@ -621,7 +623,7 @@ axes[1].set_yticks(
     range(len(LABELS)), [name for name, *_ in LABELS][::-1], fontsize=8.5
 )
 axes[1].set(xlabel="distance from a solution, radians", xlim=(-0.02, 0.82))
-fig.suptitle("TODO a picture of TITLE11")
+fig.suptitle("Four runs in five find the angle, none without change")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -635,18 +637,18 @@ display(
 )
 
 # %% [markdown]
-# TODO a picture of S11
+# **Often: 16 of 20 runs from 0 end within 0.1 of a solution with the right sign of $\gamma$, 15 of 20 from $\pi/8$, ??IndexError of 20 from $-\pi/8$. Without a change in the episodes none does; with $\gamma$ fixed, 9 of 20.** So it is the change that shows the angle, and letting $\gamma$ choose a direction helps. The runs that fail stay between the solutions; longer runs are not tested. The sign of $\gamma$ is settled long before the angle (in all runs; median of the angle's arrival: episode 0 against 236 from 0). The belief itself moves little: $\gamma$ ends between -0.44 and 0.44, at its rate of 0.001. The paper shows one run, as we remember it; the authors' notebook warns that some seeds fail.
 
 # %% [markdown]
 # ## 12. The scoreboard
 #
 # Each claim is a difference that should be below zero. A claim *holds* if every seed has the sign, *in part* if their mean has. The paper has figures without numbers for most of them, as far as we know.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO a picture of ALT12"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO"}} tags=["hide-input"]
 # @title Figure: the claims, every seed a dot
 claims = experiment.scoreboard()
 ax = figures.verdicts(claims)
-ax.set_title("TODO a picture of TITLE12")
+ax.set_title("TODO")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]

@@ -203,6 +203,11 @@ def test_verdicts_draw_a_row_a_claim_from_the_top_and_every_run_a_dot():
     assert guides == [0]
 
 
+@pytest.mark.parametrize(("run", "scale"), [(-2.0, "linear"), (30.0, "symlog")])
+def test_verdicts_have_a_logarithmic_axis_where_runs_lie_far_apart(run, scale):
+    assert verdicts([Claim("error: ours", "below 0", (0.1, run), "book", "fails", "a cause")]).get_xscale() == scale
+
+
 def test_verdicts_without_a_claim_are_refused():
     with pytest.raises(ValueError, match="no claims to draw"):
         verdicts([])

@@ -176,5 +176,6 @@ def verdicts(claims: Sequence[Claim]) -> Axes:
         ax.plot(claim.runs, len(claim.runs) * [place], "o", markersize=4, color=color)
     ax.axvline(0, color=COLORS["muted"], linewidth=0.8)
     ax.set_yticks(range(len(claims)), [claim.claim.split(":")[0] for claim in reversed(claims)], fontsize=9)
-    ax.set(xscale="symlog", xlabel="below zero: the claim")
+    wide = max(abs(run) for claim in claims for run in claim.runs) > 2  # where matplotlib's symlog is no longer linear
+    ax.set(xscale="symlog" if wide else "linear", xlabel="below zero: the claim")
     return ax
