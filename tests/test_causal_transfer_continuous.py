@@ -323,6 +323,14 @@ def test_a_run_is_summed_up_from_its_paths():
     assert found["angle_path"][:5] == pytest.approx([0, near, 0.3, near, near], rel=1e-4)
 
 
+def test_the_angle_climbs_the_likelihood_of_the_model_that_the_episode_favours(monkeypatch):
+    total, slope = torch.tensor([[50.0, 0.0], [0.0, 50.0]]), torch.tensor([[1.0, 1.0], [-1.0, -1.0]])
+    monkeypatch.setattr(encoder, "episode", lambda *_: (total, slope))
+    found = train(replace(TURNING, iterations=1), 0, CPU)
+    assert found["angle_path"] == pytest.approx([0, 0.01, 0, -0.01], rel=1e-4)  # Adam's first step is its rate
+    assert found["gamma_path"] == pytest.approx([0, 0.001, 0, -0.001], rel=1e-4)
+
+
 def test_a_fixed_belief_stays_and_an_angle_moves_by_at_most_adams_rate():
     found = train(replace(TURNING, gamma=1e9, gamma_rate=0.0), 0, CPU)
     assert set(found["gamma_path"]) == {1e9}

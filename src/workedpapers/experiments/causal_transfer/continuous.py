@@ -255,7 +255,7 @@ CONTINUOUS = Experiment(
             *(Continuous(intervention, 100) for intervention in ("effect", "nothing")),
             *(Continuous(intervention, 100, iterations=LONG) for intervention in INTERVENTIONS),
             Continuous(samples=100, mechanism="linear"),
-            Continuous(samples=100, training=1_000),
+            *(Continuous(intervention, 100, training=1_000) for intervention in ("cause", "nothing")),
         ],
     },
     {"check": range(1), "book": range(3)},

@@ -183,6 +183,7 @@ ENCODER = Experiment(
             *(Encoder(start) for start in (0.0, START, -START)),
             Encoder(intervention="nothing"),
             Encoder(gamma=1e9, gamma_rate=0.0),
+            Encoder(iterations=1_000),
         ],
     },
     {"check": range(1), "book": range(1)},
