@@ -792,17 +792,18 @@ def test_searches_and_other_tables_share_no_seed():
 # Cost and scoreboard
 
 
-def test_the_rival_of_the_cost_takes_the_same_steps():
+@pytest.mark.parametrize("peer", ["published", "tables"])
+def test_the_rivals_of_the_cost_take_the_same_steps(peer):
     before = random_joint(1, 4, generator=seeded())
     samples = draw_pairs(intervene(before, generator=seeded(1)), 9, generator=seeded(2))
-    found = by_autograd(before[0], samples[0, :, 0], samples[0, :, 0])
+    found = by_autograd(peer, before[0], samples[0, :, 0], samples[0, :, 0])
     for scores, joint, drawn in zip(found, (before, before.mT), (samples, samples.flip(-1)), strict=True):
         torch.testing.assert_close(scores, adapt(TabularModel.from_joint(joint), drawn, 1.0).log_likelihood[0])
 
 
 def test_a_ratio_of_cost_is_of_the_two_times():
     for evaluation in (True, False):
-        row = measure(Timed(3, 5, evaluation, repeats=2), 0, CPU)
+        row = measure(Timed(3, 5, "tables", evaluation, repeats=2), 0, CPU)
         assert row["ratio"] == pytest.approx(row["autograd_us"] / row["ours_us"])
         assert min(row.values()) > 0
 

@@ -1,6 +1,7 @@
 """Time of a step: all runs in one tensor, in closed form, against one pair of modules at a time under autograd."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -20,19 +21,21 @@ class Timed:
     Args:
         values: N.
         runs: of ours, side by side.
+        peer: of `PEERS`.
         evaluation: whether every step is evaluated on the transfer distribution: exactly by ours, on 10,000 samples by
-            the other.
+            the peer.
         repeats: of each, interleaved.
     """
 
     values: int
     runs: int
+    peer: str = "published"
     evaluation: bool = True
     repeats: int = 5
 
 
-class Tables(nn.Module):
-    """One factorisation in the shape of the published code: logits as parameters, log-softmax of whole tables."""
+class Published(nn.Module):
+    """One factorisation in the shape of the published code, which gathers the row of every example to normalise it."""
 
     def __init__(self, joint: Tensor) -> None:
         super().__init__()
@@ -42,15 +45,32 @@ class Tables(nn.Module):
     def forward(self, pairs: Tensor) -> Tensor:
         """log P of pairs (n, 2)."""
         cause, effect = pairs.unbind(-1)
+        log_marginal = self.marginal[cause] - self.marginal.logsumexp(0)
+        return log_marginal + self.conditional[cause, effect] - self.conditional[cause].logsumexp(-1)
+
+
+class Tables(Published):
+    """The same, with one log-softmax for each table."""
+
+    def forward(self, pairs: Tensor) -> Tensor:
+        """log P of pairs (n, 2)."""
+        cause, effect = pairs.unbind(-1)
         return self.marginal.log_softmax(0)[cause] + self.conditional.log_softmax(1)[cause, effect]
 
 
-def by_autograd(before: Tensor, pairs: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor]:
+PEERS: dict[str, type[Published]] = {"published": Published, "tables": Tables}
+
+
+def by_autograd(peer: str, before: Tensor, pairs: Tensor, test: Tensor | None) -> tuple[Tensor, Tensor]:
     """One run of `torch.optim.SGD` at rate 1 on a pair of modules; log L of both directions, each of shape (steps,).
 
-    Args: before: (N, N); pairs: (steps, 2); test: examples (n, 2) to evaluate on at every step, or None.
+    Args:
+        peer: of `PEERS`.
+        before: (N, N).
+        pairs: (steps, 2).
+        test: examples (n, 2) to evaluate on at every step, or None.
     """
-    forward, reverse = Tables(before), Tables(before.T)
+    forward, reverse = PEERS[peer](before), PEERS[peer](before.T)
     descent = torch.optim.SGD([*forward.parameters(), *reverse.parameters()], lr=1.0)
     scores = []
     for pair in pairs.split(1):
@@ -80,7 +100,7 @@ def measure(config: Timed, seed: int, device: torch.device) -> dict[str, object]
         adapt(reverse, samples.flip(-1), 1.0, joint=after.mT if config.evaluation else None)
 
     def theirs() -> None:
-        by_autograd(before[0], samples[0, :AUTOGRAD_STEPS, 0], test)
+        by_autograd(config.peer, before[0], samples[0, :AUTOGRAD_STEPS, 0], test)
 
     timings = interleaved({"autograd": theirs, "ours": ours}, config.repeats)
     ours_us = 1e3 * timings["ours"].median_ms / (config.runs * STEPS)
@@ -88,16 +108,16 @@ def measure(config: Timed, seed: int, device: torch.device) -> dict[str, object]
     return {"ours_us": ours_us, "autograd_us": autograd_us, "ratio": autograd_us / ours_us}
 
 
+#: N, and how many runs of ours.
+SHAPES = ((10, 2000), (100, 200))
 #: Best on an idle machine.
 COST = Experiment(
     "causal_transfer_cost",
     Timed,
     measure,
     {
-        "check": [Timed(3, 20, repeats=2)],
-        "book": [
-            Timed(values, runs, evaluation) for values, runs in ((10, 2000), (100, 200)) for evaluation in (True, False)
-        ],
+        "check": [Timed(3, 20, peer, repeats=2) for peer in PEERS],
+        "book": [Timed(*shape, peer, evaluation) for shape, peer, evaluation in product(SHAPES, PEERS, (True, False))],
     },
     {"check": range(1), "book": range(1)},
 )
