@@ -52,12 +52,12 @@ if importlib.util.find_spec("workedpapers") is None:
 # @title Imports
 import itertools
 import math
+import time
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from scipy.integrate import quad
 from scipy.linalg import solve_continuous_lyapunov
 from torch.nn.functional import logsigmoid, one_hot
 from torch.overrides import TorchFunctionMode
@@ -69,7 +69,8 @@ from workedpapers.causal_transfer import (
     structural_gradient,
     structural_loss,
 )
-from workedpapers.lab import check, figures, refute, setup
+from workedpapers.experiments import causal_transfer as experiment
+from workedpapers.lab import check, figures, refute, setup, sweep
 
 device = setup(seed=0)
 torch.set_default_dtype(torch.float64)  # where nothing else is said
@@ -107,9 +108,9 @@ def kl(q, p):
 #
 # $$ \mathrm E\Bigl[\frac{e^\Delta-1}{1+\beta^*(e^\Delta-1)}\Bigr]=0; \quad \beta^*\!=1\!\iff\!\mathrm E\,e^{-\Delta}\le1; \quad \beta^*\!=0\!\iff\!\mathrm E\,e^{\Delta}\le1 \tag{CT.14} $$
 #
-# the first where neither end takes all. Stochastic gradient descent with falling rates goes to $\beta^*$. Take two values, $\Delta=u>0$
-# with probability $P$ and $-d<0$ otherwise. With $g=e^u-1$ and $l=1-e^{-d}$ the first equation reads $Pg(1-\beta l)=(1-P)\,l(1+\beta g)$.
-# Divide by $gl$:
+# the first where neither end takes all. Stochastic gradient descent on $\gamma$ goes to $\beta^*$ if its rates fall so that their sum is
+# infinite and that of their squares finite. Take two values, $\Delta=u>0$ with probability $P$ and $-d<0$ otherwise. With $g=e^u-1$ and
+# $l=1-e^{-d}$ the first equation reads $Pg(1-\beta l)=(1-P)\,l(1+\beta g)$. Divide by $gl$:
 #
 # $$ \beta^* = \frac P{1-e^{-d}}-\frac{1-P}{e^u-1} \tag{CT.15} $$
 #
@@ -128,7 +129,7 @@ def slope_of_loss(beta, values, chances):  # minus the mean in (CT.14)
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title The best belief, and checks of (CT.13) and (CT.14)
+# @title The best belief, and checks of (CT.13)
 def settles(values, chances):  # (CT.14)
     if (chances * np.exp(-values)).sum() <= 1:
         return 1.0
@@ -151,16 +152,23 @@ for first, second, at in ((0.3, 0.02, 0.7), (1e-3, 0.4, 0.2), (0.9, 0.5, 0.95)):
     bend = ((math.exp(Delta) - 1) / (1 + at * (math.exp(Delta) - 1))) ** 2
     check("CT.13", bend, twice, f"Δ = {Delta:.2f}, β = {at}")
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.14)
+edge = [math.log(2), -math.log(1.5)]  # exp Δ is 2 or 2/3: E exp(−Δ) is one
 laws = {
     "three values": ([1.5, 0.2, -2.0], [0.5, 0.3, 0.2]),
     "four values": ([-0.4, 2.5, -3.0, 0.1], [0.35, 0.3, 0.15, 0.2]),
     "never negative": ([0.0, 0.3, 4.0], [0.2, 0.7, 0.1]),
     "small losses": ([1.0, -1.0], [0.9, 0.1]),
-    "just enough": ([1.0, -1.0], [0.7311, 0.2689]),
-    "just too little": ([1.0, -1.0], [0.7310, 0.2690]),
+    "just enough": (edge, [0.5, 0.5]),
+    "just too little": (edge, [0.499999, 0.500001]),
+    "just low enough": ([-v for v in edge], [0.5, 0.5]),
     "mostly negative": ([-0.5, 0.2, -2.0], [0.6, 0.3, 0.1]),
     "a rare gain": ([-1.0, 5.0], [0.9, 0.1]),
 }
+ratios, half = (Fraction(2), Fraction(2, 3)), Fraction(1, 2)
+exact = [sum(half / x for x in ratios), sum(half * (x - 1) / x for x in ratios)]
+check("CT.14", exact, [Fraction(1), Fraction(0)], "just enough: E exp(−Δ), slope at 1")
 typed, at_end = [], []
 for name, (values, chances) in laws.items():
     values, chances = np.array(values), np.array(chances)
@@ -172,15 +180,25 @@ for name, (values, chances) in laws.items():
         for gains in [np.expm1(values)]
         for i, (g, c) in enumerate(zip(gains, chances, strict=True))
     )
-    inside = [r.real for r in numerator.roots if abs(r.imag) < 1e-12 and 0 < r.real < 1]
+    real = [r.real for r in numerator.roots if abs(r.imag) < 1e-12]
+    inside = [r for r in real if 1e-9 < r < 1 - 1e-9]
     lowest = min((0.0, 1.0, *inside), key=lambda b: mean_loss(b, values, chances))
     best = settles(values, chances)
     check("CT.14", best, float(lowest), f"{name}: the lowest of ends and roots")
     typed.append([bool((chances * np.exp(s * values)).sum() <= 1) for s in (-1, 1)])
     at_end.append([bool(lowest == 1), bool(lowest == 0)])
     if 0 < best < 1:
-        mean = (chances * np.expm1(values) / (1 + best * np.expm1(values))).sum()
-        check("CT.14", mean, 0.0, f"{name}: the mean vanishes inside", atol=1e-12)
+        found = slope_of_loss(best, values, chances)
+        check("CT.14", found, 0.0, f"{name}: the mean vanishes inside", atol=1e-12)
+    one, gamma = torch.tensor(values), torch.tensor(-0.8)
+    losses = structural_loss(one, torch.zeros(()), gamma).numpy()
+    tilt = structural_gradient(one, torch.zeros(()), gamma).numpy()
+    at = float(gamma.sigmoid())
+    left = [mean_loss(at, values, chances), slope_of_loss(at, values, chances)]
+    right = [losses @ chances, tilt @ chances / (at * (1 - at))]
+    check(
+        "CT.14", left, [float(x) for x in right], f"{name}: loss, slope by the library"
+    )
 check("CT.14", typed, at_end, "at one, at zero: which laws")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -204,7 +222,7 @@ print(f"mean of Δ {P * u - (1 - P) * d:+.1f},", end=" ")
 print(f"of exp(−Δ) {P * math.exp(-u) + (1 - P) * math.exp(d):.1f}, β* {kelly:.3f}")
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, the mean loss against the belief for four laws of Delta, shifted to zero at belief zero. Plus 1 with probability 0.9, else minus 5, has its minimum at 0.85; plus 8 with probability 0.4, else minus 3, at 0.42; plus 1 with probability 0.9, else minus 1, falls all the way to belief one; minus 0.2 always rises from belief zero. Right, six paths of the belief over 3,000 steps of gradient descent: from one half and from 0.98 they come together within some 500 steps and fluctuate around a dotted line at 0.848."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, the mean loss against the belief for four laws of Delta, shifted to zero at belief zero. Plus 1 with probability 0.9, else minus 5, has its minimum at 0.85; plus 8 with probability 0.4, else minus 3, at 0.42; plus 1 with probability 0.9, else minus 1, falls all the way to belief one; minus 0.2 always rises from belief zero. Right, six paths of the belief over 3,000 steps of gradient descent: from one half and from 0.98 they come together within some 1,500 steps and fluctuate around a dotted line at 0.848."}} tags=["hide-input"]
 # @title Figure: mean losses with their minima, and descent on γ
 def descend(values, chances, start, rate, steps, runs, slope=None):
     """Beliefs (steps + 1, runs) of stochastic gradient descent on γ."""
@@ -253,9 +271,11 @@ check("CT.15", kelly, many.mean(), "gradient descent ends there", rtol=5e-3)
 
 # %% [markdown]
 # (CT.15) is Kelly's rule for a bettor. You put the share $\beta$ of your money on a bet which wins $e^u-1$ per unit, or loses
-# $1-e^{-d}$ of it. $-\mathrm E[R]$ is, up to its constant, the rate at which your money grows. A bet that wins on average is worth
-# taking, but not with everything you have if a rare outcome would ruin you. The orange law shows how far this goes: its mean is $+1.4$,
-# and the belief ends at 0.42, on the side of the wrong model.
+# $1-e^{-d}$ of it. $-\mathrm E[R]$ is, up to its constant, the rate at which your money grows. Two averages differ here. With
+# $\mathrm E[e^\Delta]>1$ the bet wins more than it loses, so it is worth taking ($\beta^*>0$), but not with everything you have if a rare
+# outcome would ruin you. $\mathrm E[\Delta]$ is the rate of growth with everything at stake ($\beta=1$), and even where it is positive less
+# may be better. The orange law shows how far this goes: its $\mathrm E[\Delta]$ is $+1.4$, and the belief ends at 0.42, on the side of the
+# wrong model.
 #
 # The convergence theorem is commonly stated as "$\sigma(\gamma)\to1$ if and only if
 # $\mathrm E[\log L_{A\to B}]>\mathrm E[\log L_{B\to A}]$". One half of it is true: by Jensen's inequality
@@ -265,28 +285,40 @@ check("CT.15", kelly, many.mean(), "gradient descent ends there", rtol=5e-3)
 # The converse holds if $\Delta$ has a fixed value, or if it is never negative. For a normal $\Delta$ with mean $m$ and variance $s^2$
 # the right side is $m-s^2/2$: the mean must reach half the variance.
 
+
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (CT.16)
+def right_side(values, chances):
+    return -math.log((chances * np.exp(-values)).sum())
+
+
+nodes, weights = np.polynomial.hermite_e.hermegauss(60)  # a normal law in points
+normal = weights / weights.sum()
 for m, s in ((0.3, 0.5), (2.0, 1.0), (-0.4, 0.8)):
-
-    def at(z, m=m, s=s):
-        return math.exp(-(z**2) / 2 - m - s * z) / math.sqrt(2 * math.pi)
-
-    by_quadrature = -math.log(quad(at, -15, 15, epsabs=0, limit=200)[0])
-    check("CT.16", m - s**2 / 2, by_quadrature, f"normal, m = {m}, s = {s}")
-above, implied = [], []
-for values, chances in laws.values():
+    found = right_side(m + s * nodes, normal)
+    check("CT.16", m - s**2 / 2, found, f"normal, m = {m}, s = {s}")
+implied = []
+for name, (values, chances) in laws.items():
     values, chances = np.array(values), np.array(chances)
-    right_side = -math.log((chances * np.exp(-values)).sum())
-    above.append(bool(values @ chances > right_side))
+    tilted = chances * np.exp(-values)  # a divergence is never negative
+    apart = kl(torch.tensor(chances), torch.tensor(tilted / tilted.sum()))
+    gap = values @ chances - right_side(values, chances)
+    check("CT.16", gap, float(apart), f"{name}: left less right is a divergence")
     implied.append(bool(settles(values, chances) < 1 or values @ chances > 0))
-check("CT.16", above, [True] * len(laws), "the mean is above, for every law")
 check("CT.16", implied, [True] * len(laws), "β* = 1 needs a positive mean")
-check("CT.16", 0.7, -math.log(math.exp(-0.7)), "equality for a fixed value")
+for value in (0.7, -0.3):
+    fixed = right_side(np.array([value]), np.ones(1))
+    check("CT.16", value, fixed, f"equality for a fixed value, {value}")
+narrow, chances = 0.4 + 1e-3 * np.array([1, -2]), np.array([2 / 3, 1 / 3])
+gap = narrow @ chances - right_side(narrow, chances)
+spread = chances @ (narrow - 0.4) ** 2
+check("CT.16", gap / spread, 0.5, "a narrow law: half the variance", rtol=1e-2)
 
 # %% [markdown]
-# In the paper's main setting, ten values and twenty steps with one example each, the experiments page finds $\mathrm E[e^{-\Delta}]$
-# below one, so there the belief does go to one.
+# And in the paper's experiment? With ten values, in the setting that we read in the authors' code (two steps of ten examples,
+# $\alpha=0.1$), $\mathrm E[e^{-\Delta}]$ is 0.88 on average and below one in all 300 worlds, so there the belief goes to one. With twenty
+# single examples at $\alpha=1$ it is 0.25 on average, with an estimate above one in two of 300:
+# [the experiments](causal_transfer_experiments.ipynb), section 2.
 
 # %% [markdown]
 # ## 2. Why does one direction move less?
@@ -319,7 +351,7 @@ def moved(p, q):
     return marginal.square().sum(-1) + rows.square().sum((-2, -1))
 
 
-def intervened(N, runs):  # (CT.2) with the paper's priors
+def intervened(N, runs):  # (CT.2) with the published code's prior
     p_a, q_a = dirichlet(1, 2, runs, N)
     rows = dirichlet(1, runs, N, N)
     return p_a[..., None] * rows, q_a[..., None] * rows
@@ -362,11 +394,46 @@ print(f"N = 10: squares {medians[10][0]:.1f}, lengths {medians[10][1]:.2f}")
 # At $N=10$ the median ratio of squares is 10.0 and that of lengths 3.17: $\delta_B$ adds little. Why squares? The textbook bound on the
 # regret of online gradient descent grows with the squared distance between the start and the best parameters, divided by the rate. So this
 # is a reason why the wrong model needs longer, the more so the larger $N$ is. It is a bound, no law of speed.
+#
+# *Rows that share parameters* can undo this. By (CT.17) all rows of $P(A\mid B)$ need the same vector. Give the rows logits
+# $\theta_b+\sqrt s\,\phi$ with one vector $\phi$ for all: a step on row $b$ then moves every row by $s$ times what it does to
+# $\theta_b$, and the vector is learned once, not $N$ times. The expected gain of a small first step is $\alpha$ times the squared length
+# of the mean score. Sharing adds $s\,\|\sum_bq(b)\,(q(\cdot\mid b)-p(\cdot\mid b))\|^2=s\,\|q_A-\sum_bq(b)\,p(\cdot\mid b)\|^2$ to that of
+# $B\to A$, and nothing to that of $A\to B$, whose rows have mean score zero. [The experiments](causal_transfer_experiments.ipynb),
+# section 4, measure such tables, and networks, whose biases are shared.
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (CT.17): what sharing adds to the first gain
+def first_gain(p, q, s):
+    """Squared length of the mean score of the rows, by autograd on own and common."""
+    own = (p / p.sum(1, keepdim=True)).log().requires_grad_()
+    common = torch.zeros(p.shape[1], requires_grad=True)
+    mean = (q * (own + math.sqrt(s) * common).log_softmax(1)).sum()
+    return sum(g.square().sum() for g in torch.autograd.grad(mean, (own, common)))
+
+
+source.manual_seed(22)
+for N, s in ((3, 0.5), (4, 2.0)):
+    p, q = (joint[0] for joint in intervened(N, 1))
+    q_a, q_b, left = q.sum(1), q.sum(0), p / p.sum(0)  # left: p(a | b)
+    added = s * (q_a - left @ q_b).square().sum()
+    found = first_gain(p.T, q.T, s) - first_gain(p.T, q.T, 0.0)
+    check("CT.17", added, found, f"B → A, N = {N}, s = {s}")
+    none = first_gain(p, q, s) - first_gain(p, q, 0.0)
+    check("CT.17", none, 0.0, "A → B: nothing", atol=1e-15)
+    row, logits = p.T[1] / p.T[1].sum(), (left.T.log(), torch.zeros(N))
+    own, common = (x.clone().requires_grad_() for x in logits)
+    score = (own + math.sqrt(s) * common).log_softmax(1)[1, 0]
+    steps = torch.autograd.grad(score, (own, common))
+    by_row = (steps[0] + math.sqrt(s) * steps[1]).detach()
+    typed = (torch.eye(N)[1][:, None] + s) * (torch.eye(N)[0] - row)
+    check("CT.17", typed, by_row, "one example of row b = 1 moves all rows")
 
 # %% [markdown]
 # ## 3. Does the direction show without any intervention?
 #
-# **With the paper's prior it does. Uniform $P(A)$ on the simplex makes $P(B)$ flatter than $P(A)$, and learners that start from
+# **With the published code's prior it does. Uniform $P(A)$ on the simplex makes $P(B)$ flatter than $P(A)$, and learners that start from
 # uniform tables find the direction with no intervention at all. A prior that treats $A$ and $B$ alike takes this away.**
 #
 # Write an episode as a list $D$ of count tables, one for each step, with a row for each $a$. Both models start at $p$. Transpose $p$ and
@@ -577,7 +644,8 @@ for name, joint in (("A→B", p), ("B→A", p.mT)):
 # %% [markdown]
 # With the published prior the lead of $A\to B$ on $p$ itself reaches 0.18 nats, and with the symmetric one it is zero. So results on this
 # data need both priors: with the first, part of the signal tells you how the tables were drawn, not that somebody intervened. An
-# issue in the authors' repository asks why the direction shows without an intervention; the prior is the answer.
+# issue in the authors' repository asks why the direction shows without an intervention; the prior is the answer
+# ([the experiments](causal_transfer_experiments.ipynb), section 6).
 
 # %% [markdown]
 # ## 4. What if the effect is intervened on?
@@ -614,11 +682,12 @@ for N in (3, 4):
     check("CT.22", (p_a * rows).sum(1), whole, f"A → B, N = {N}")
     columns = kl(p_a[:, None].expand(2, N, N), p.mT / p_b[..., None])
     check("CT.22", kl(q_b, p_b) + (q_b * columns).sum(1), whole, "B → A")
-    change = centred(q_b)[:, None] - centred(p)
-    twice = (centred(q_b) - centred(p_b))[:, None] + (
-        centred(p_b)[:, None] - centred(p)
-    )
-    check("CT.22", change, twice, "logits of the rows: two parts")
+    marginal, undone = centred(q_b) - centred(p_b), centred(p_b)[:, None] - centred(p)
+    change = centred(q) - centred(p)  # of the rows, from the tables
+    check("CT.22", change, marginal[:, None] + undone, "logits of the rows: two parts")
+    apart = p_a[..., None] * p_b[:, None]  # nothing to undo
+    only = (centred(q) - centred(apart)).reshape(-1)
+    check("CT.22", only, marginal[:, None].expand(2, N, N).reshape(-1), "independent")
 
 N, runs = 10, 400
 p, moved_cause = intervened(N, runs)
@@ -633,7 +702,10 @@ fig, ax = plt.subplots()
 for place, (name, q) in enumerate(cases.items()):
     line = []
     for shift, text, joints in ((-0.2, "A→B", (p, q)), (0.2, "B→A", (p.mT, q.mT))):
-        marginal, rows = (float(part.mean()) for part in summands(*joints))
+        parts = summands(*joints)
+        whole = kl(joints[1].flatten(1), joints[0].flatten(1))
+        check("CT.3", sum(parts), whole, f"{' '.join(name.split())}, {text}")
+        marginal, rows = (float(part.mean()) for part in parts)
         ax.bar(place + shift, marginal, 0.36, color=BLUE)
         ax.bar(place + shift, rows, 0.36, bottom=marginal, color=ORANGE)
         ax.text(place + shift, marginal + rows + 0.02, text, ha="center", fontsize=8)
@@ -650,8 +722,8 @@ plt.show()
 
 # %% [markdown]
 # In the middle two groups it is $A\to B$, the right model, that has everything in its rows. So a gap tells you which model has less to
-# move, not which one is causal. [The experiments](causal_transfer_experiments.ipynb) measure that $B\to A$ is ahead there. Only the last
-# group mirrors the first: transpose $p$ and $q$ of the first and you have the last, up to the prior (CT.19).
+# move, not which one is causal. [The experiments](causal_transfer_experiments.ipynb), section 5, measure that $B\to A$ is ahead there. Only
+# the last group mirrors the first: transpose $p$ and $q$ of the first and you have the last, up to the prior (CT.19).
 
 # %% [markdown]
 # ## 5. Would a learner that counts see the direction?
@@ -678,11 +750,11 @@ plt.show()
 
 # %%
 def by_counting(remembered, pairs):
-    """log P of each pair by A → B, whose tables are shares of counts."""
+    """log P(a) and log P(b | a) of each pair, from shares of counts: (T, 2)."""
     counts, logs = remembered.clone(), []
     for a, b in pairs:
-        of_cause = counts[a].sum() / counts.sum()
-        logs.append((of_cause * counts[a, b] / counts[a].sum()).log())
+        n_a, total = counts[a].sum(), counts.sum()
+        logs.append(torch.stack((n_a / total, counts[a, b] / n_a)).log())
         counts[a, b] += 1
     return torch.stack(logs)
 
@@ -697,7 +769,7 @@ def told(p, kappa, pairs):
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (CT.23) and (CT.24)
+# @title Checks of (CT.23)
 source.manual_seed(5)
 for N, T in ((3, 12), (4, 25)):
     kappa = 3 * torch.rand(N, N, generator=source)
@@ -708,13 +780,24 @@ for N, T in ((3, 12), (4, 25)):
         (kappa[a, b] + before[t][a, b]) / (kappa.sum() + t) for t, (a, b) in cells
     ]
     typed = torch.stack(shares).log()
-    check("CT.23", by_counting(kappa, pairs), typed, f"A → B, N = {N}, each step")
-    check("CT.23", by_counting(kappa.T, pairs.flip(1)), typed, "B → A")
+    for text, start, data in (
+        ("A → B", kappa, pairs),
+        ("B → A", kappa.T, pairs.flip(1)),
+    ):
+        logs, first = by_counting(start, data), data[:, 0]
+        check("CT.23", logs.sum(1), typed, f"{text}, N = {N}, each step")
+        past = [torch.bincount(first[:t], minlength=N)[first[t]] for t in range(T)]
+        share = (start.sum(1)[first] + torch.stack(past)) / (
+            kappa.sum() + torch.arange(T)
+        )
+        check("CT.23", logs[:, 0], share.log(), "and its marginal alone")
     ends = torch.lgamma(kappa + tables(pairs, N)) - torch.lgamma(kappa)
     total = ends.sum() + torch.lgamma(kappa.sum()) - torch.lgamma(kappa.sum() + T)
     check("CT.23", typed.sum(), total, "the episode, by the Gamma function")
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.24)
 def marginal_alone(start, n):
     """Σ log of the shares of a counted marginal, for the counts n at the end."""
     total = (torch.lgamma(start + n) - torch.lgamma(start)).sum()
@@ -726,22 +809,44 @@ def told_in_all(p, kappa, n):
     return marginal_alone(kappa * p.sum(1), n.sum(1)) + rows
 
 
+def expected_lead(p, q, kappa, T):
+    """E Δ of learners that are told, two values: the counts are binomial."""
+    k = torch.arange(T + 1.0)
+    n, total = torch.stack((k, T - k)), 0.0
+    ways = math.lgamma(T + 1) - torch.lgamma(n + 1).sum(0)
+    for sign, before, after in ((1, p, q), (-1, p.T, q.T)):
+        chances = (ways + after.sum(1).log() @ n).exp()
+        start = kappa * before.sum(1)
+        marginal = (
+            torch.lgamma(start[:, None] + n) - torch.lgamma(start)[:, None]
+        ).sum(0)
+        marginal = marginal + math.lgamma(start.sum()) - math.lgamma(start.sum() + T)
+        rows = T * (after * (before / before.sum(1, keepdim=True)).log()).sum()
+        total = total + sign * (chances @ marginal + rows)
+    return total
+
+
 for N, kappa in ((3, 10.0), (5, 0.7)):
-    p, q = (joint[0] for joint in intervened(N, 1))
+    p, _ = (joint[0] for joint in intervened(N, 1))
     pairs = torch.randint(N, (40, 2), generator=source)
     loop, n = told(p, kappa, pairs).sum(), tables(pairs, N)
     check("CT.24", loop, told_in_all(p, kappa, n), "told, by the Gamma function")
-    T = 1e12
-    Delta = told_in_all(p, kappa, T * q) - told_in_all(p.T, kappa, T * q.T)
-    p_b, q_b = p.sum(0), q.sum(0)
-    rate = (q_b * kl((q / q_b).T, (p / p_b).T)).sum()
+for kappa in (10.0, 0.7):
+    p, q = (joint[0] for joint in intervened(2, 1))
+    four = torch.tensor(
+        list(itertools.product(itertools.product((0, 1), repeat=2), repeat=4))
+    )
+    leads = [told(p, kappa, e).sum() - told(p.T, kappa, e.flip(1)).sum() for e in four]
+    mean = q[four[..., 0], four[..., 1]].prod(1) @ torch.stack(leads)
     check(
         "CT.24",
-        rate,
-        Delta / T,
-        f"N = {N}, 10¹² examples in the shares of q",
-        rtol=1e-8,
+        expected_lead(p, q, kappa, 4),
+        mean,
+        "E Δ over all 256 episodes of four",
     )
+    rate = (q.sum(0) * kl((q / q.sum(0)).T, (p / p.sum(0)).T)).sum()
+    found = expected_lead(p, q, kappa, 1_000_000) / 1_000_000
+    check("CT.24", rate, found, "E Δ / T for a million examples", rtol=1e-3)
 
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Mean Delta against the number of examples up to 60, ten values. A learner told that only the marginal is new rises ever more steeply and then in a straight line to 43. Counts kept for each table separately rise to 24, gradient steps to 21, both bending down; counts of cells stay at zero."}} tags=["hide-input"]
@@ -804,7 +909,7 @@ plt.show()
 # sums $\kappa_a$ do not match, nothing cancels, and $\Delta$ is not zero. Gradient descent is like that: separate tables which do not
 # know how often each row was fitted. What follows: the paper's signal is one of gradient steps on separate tables, or of priors that
 # are not likelihood-equivalent. It is none of Bayes' rule with remembered counts. If you want more of it, tell the learner that
-# only one table is new.
+# only one table is new. [The experiments](causal_transfer_experiments.ipynb), section 8, let learners that count compete with tuned rates.
 
 # %% [markdown]
 # ## 6. How low can SGD get?
@@ -825,7 +930,7 @@ plt.show()
 #
 # $$ \mathrm E\,\mathrm{KL}(q\|P) \approx \frac\alpha{4n}\Bigl[1-\sum_aq(a)^2+\sum_aq(a)\Bigl(1-\sum_bq(b\mid a)^2\Bigr)\Bigr] \tag{CT.25} $$
 #
-# Under the paper's priors its mean is $\frac\alpha{2n}\frac{N-1}{N+1}$, which is 0.41 for $N=10$, $\alpha=n=1$.
+# Under the published code's prior its mean is $\frac\alpha{2n}\frac{N-1}{N+1}$, which is 0.41 for $N=10$, $\alpha=n=1$.
 
 
 # %%
@@ -906,7 +1011,7 @@ plt.show()
 # The formula is good for small rates. At $\alpha=1$, where $P$ is no longer close to $q$, the simulated floor is 1.27 times as high as
 # the formula with three values, and 0.45 instead of 0.41 with ten. For the lesson's curves this means: with single examples and
 # $\alpha=1$ the right model starts about 0.9 nats away from $q$ (section 4) and comes to rest at half of that. A smaller rate or larger
-# batches go lower.
+# batches go lower ([the experiments](causal_transfer_experiments.ipynb), section 1).
 
 # %% [markdown]
 # ## 7. Which loss did the published code minimise?
@@ -935,8 +1040,9 @@ plt.show()
 #
 # $$ \beta=1\ \text{attracts}\iff\mathrm E[e^{\Delta}]>1, \qquad \beta=0\ \text{attracts}\iff\mathrm E[e^{-\Delta}]>1 \tag{CT.28} $$
 #
-# Compare (CT.14). Where the paper's loss stops inside, both ends of this one attract, and the start decides. The lower end is $\beta=1$ if
-# $\mathrm E[\Delta]>0$: the condition that is commonly stated for the paper's loss is right for the global minimum of this one.
+# Compare (CT.14). Where the paper's loss stops inside, both ends of this one attract, and on average the start decides. The lower end is
+# $\beta=1$ if $\mathrm E[\Delta]>0$: the condition that is commonly stated for the paper's loss is right for the global minimum of this
+# one.
 
 
 # %%
@@ -981,9 +1087,19 @@ for name, (values, chances) in laws.items():
         beta = torch.tensor(end, requires_grad=True)
         each = torch.log(beta * torch.exp(-values) + 1 - beta)
         (tilt,) = torch.autograd.grad((chances * each).sum(), beta)
-        both.append(bool(off * tilt > 0))  # uphill on the way inside
+        both.append(bool(off * tilt > 1e-12))  # uphill on the way inside
     typed = [bool((chances * torch.exp(s * values)).sum() > 1) for s in (1, -1)]
     check("CT.28", typed, both, f"{name}: 1 and 0")
+    away = torch.tensor(800.0)  # a belief of one; with its sign changed, of zero
+    heights = [
+        sum(
+            c * exchanged_loss(v, torch.zeros(()), far)
+            for v, c in zip(values, chances, strict=True)
+        )
+        for far in (-away, away)
+    ]
+    mean = values @ chances
+    check("CT.28", heights[0] - heights[1], mean, f"{name}: β = 1 is lower by E Δ")
     inside = 0 < settles(values.numpy(), chances.numpy()) < 1
     check("CT.28", all(typed), inside, "both if the paper's loss stops inside")
 for T in (2, 3):
@@ -991,6 +1107,8 @@ for T in (2, 3):
         d, single = (-5.0 if P == 0.9 else -1.0), np.array([P, 1 - P])
         sums = np.array([k + (T - k) * d for k in range(T + 1)])
         binomial = [math.comb(T, k) * P**k * (1 - P) ** (T - k) for k in range(T + 1)]
+        left, right = binomial @ np.exp(-sums), (single @ np.exp([-1.0, -d])) ** T
+        check("CT.26", left, right, f"T = {T}, P = {P}: E of a product of factors")
         whole = settles(sums, np.array(binomial))
         apart = settles(np.array([1.0, d]), single)
         check(
@@ -1002,7 +1120,7 @@ for T in (2, 3):
             )
 
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, mean losses against the belief for Delta plus 1 with probability 0.9, else minus 5. The paper's loss is convex with a minimum at 0.85, the one with exchanged signs concave with a maximum at 0.15 and its lower end at belief one; the product of two independent steps is convex with a minimum near 0.80. Right, beliefs over 1,500 steps of gradient descent on the loss with exchanged signs: those that start at 0.5 end at one, those from 0.05 at zero, and of those from 0.15 some go to each end."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, mean losses against the belief for Delta plus 1 with probability 0.9, else minus 5. The paper's loss is convex with a minimum at 0.85, the one with exchanged signs concave with a maximum at 0.15 and its lower end at belief one; the product of two independent steps is convex with a minimum near 0.80. Right, beliefs over 1,500 steps of gradient descent on the loss with exchanged signs: those that start at 0.5 end at one, those from 0.05 at zero, and of those from 0.15 three go to one and one to zero."}} tags=["hide-input"]
 # @title Figure: three losses, and descent on the one with exchanged signs
 fig, (left, right) = figures.panels(2)
 betas = np.linspace(0, 1, 300)
@@ -1035,20 +1153,22 @@ for k, color in enumerate((BLUE, PINK, GREY)):
     print(
         f"from {path[0, 4 * k]:.2f}: {(ends > 0.5).sum()} of 4 runs end above one half"
     )
+many = descend(*rare, math.log(0.152 / 0.848), 0.05, 1500, 2000, exchanged)[-1]
+print(f"from 0.15: {(many > 0.5).mean():.2f} of 2,000 runs end above one half")
 right.axhline(settles(-values, chances), color="black", ls=":", lw=1)
 right.set(xlabel="episode", ylabel="belief β", title="Signs exchanged: two ends")
 plt.show()
 
 # %% [markdown]
 # If $\Delta$ and all $\Delta_t$ are positive, all three losses send the belief to one, by (CT.26) and (CT.27). The choice matters where
-# signs vary. The dotted line on the right parts the two ends, but steps are random: from 0.15 three of four runs go up. The library has
-# the paper's loss alone.
+# signs vary. The dotted line on the right parts the two ends, but steps are random: from 0.15 three of these four runs go up, and half of
+# 2,000 do. The library has the paper's loss alone.
 
 # %% [markdown]
 # ## 8. How does the library keep a step at O(N)?
 #
-# **A step on one example changes $P(A)$ and one row. So it updates one term of the exact evaluation, not $N^2$ cells. And since no episode
-# depends on $\gamma$, all episodes run side by side before $\gamma$ makes its first step.**
+# **A step on one example changes $P(A)$ and one row. So it updates one term of the exact evaluation, not $N^2$ cells. And since
+# no episode depends on $\gamma$, all episodes run side by side before $\gamma$ makes its first step.**
 #
 # The curves need $\sum_{a,b}q(a,b)\log P(a,b)$ at every step. The published code estimates it from 10,000 test examples. Exactly, the
 # part of the rows is
@@ -1139,8 +1259,8 @@ for N in (10, 20, 40, 80):
     by_row, by_cell = (totals[k + 1] - totals[k] for k in (0, 2))
     touched.append(by_row)
     print(f"N = {N}: by cell a step reads {by_cell / by_row:.0f} times as many numbers")
-growth = [touched[k + 1] - touched[k] for k in range(3)]
-check("CT.29", growth, [growth[0], 2 * growth[0], 4 * growth[0]], "by row: linear in N")
+typed = [20 * (19 * N + 14) for N in (10, 20, 40, 80)]
+check("CT.29", typed, touched, "by row: 19 N + 14 numbers a step")
 
 p, q = (joint[0] for joint in intervened(4, 1))
 cells = torch.multinomial(q.flatten(), 40 * 6, True, generator=source)
@@ -1159,21 +1279,53 @@ alone = belief_from(at_once[0] - at_once[1], 0.7, 0.3)
 check("CT.30", alone, torch.stack(interleaved), "40 episodes at once, then γ")
 
 # %% [markdown]
-# By row a step reads numbers in proportion to $N$, by cell to $N^2$: 9 times as many at $N=10$, 76 times at 80. The library has one
-# tensor over all runs and episodes, and its steps are gathered rows, scattered back. There is no autograd in it: (CT.5) is the gradient.
+# By row a step reads $19N+14$ numbers as counted here, by cell of the order of $N^2$: 9 times as many at $N=10$, 76 times at 80. The
+# library has one tensor over all runs and episodes. For batches smaller than $N$ its steps are gathered rows, scattered back; larger
+# batches go through whole tables. There is no autograd in it: (CT.5) is the gradient. What we count are the two functions on this page. The
+# library is checked to give the same values; its reads are not counted, and section 9 measures its time.
 
 # %% [markdown]
 # ## 9. What does it cost?
 #
-# **A step of the library reads $O(N)$ numbers and needs no test set. The published way has one pair of models at a time, autograd through
-# full tables and 10,000 test examples a step.**
+# **With ten values a step with its evaluation takes @@COST@@ times as long by modules under autograd as in the library, with a hundred
+# @@COST@@ times. The library has all runs in one tensor and needs no test set. The published way has one pair of models at a time,
+# autograd through full tables and 10,000 test examples a step.**
 #
-# `make bench` measures both on your machine: one thread, in turn, ten and a hundred values.
+# Both directions, single examples, $\alpha=1$, double precision, one thread, in turn. The rival is ours, in the shape of the published
+# code.
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Microseconds per run and step on a log axis, for ten and a hundred values, each with an evaluation at every step and without. Dots of the library lie far below squares of modules under autograd, which take @@COST@@ times as long."}} tags=["hide-input"]
 # @title Figure: time a step
-# TODO-COST: cost = sweep(experiment.COST, "book", device="cpu")
-# with `from workedpapers.experiments import causal_transfer as experiment`
+cost = sweep(experiment.COST, "book", device="cpu")
+cost = cost.sort_values(["values", "evaluation"])
+labels = [
+    f"N = {row['values']},\n{'' if row['evaluation'] else 'not '}evaluated"
+    for _, row in cost.iterrows()
+]
+fig, ax = plt.subplots()
+places = np.arange(len(cost))
+ax.plot(places, cost.ours_us, "o", color=BLUE, label="library")
+ax.plot(places, cost.autograd_us, "s", color=PINK, label="modules, autograd")
+for place, (_, row) in zip(places, cost.iterrows(), strict=True):
+    middle = math.sqrt(row.ours_us * row.autograd_us)
+    ax.plot(
+        [place] * 2, [row.ours_us, row.autograd_us], ":", color=GREY, lw=1, zorder=0
+    )
+    ax.text(place + 0.06, middle, f"{row.ratio:.0f}×", fontsize=9, va="center")
+ax.set(yscale="log", ylabel="µs per run and step", xlim=(-0.5, len(cost) - 0.3))
+ax.set_title("One tensor over all runs, in closed form")
+ax.set_xticks(places, labels, fontsize=8)
+ax.legend(fontsize=8)
+plt.show()
+for _, row in cost.iterrows():
+    print(
+        f"N = {row['values']}, evaluation {bool(row['evaluation'])}, {row['runs']} runs: "
+        f"{row.ours_us:.3g} and {row.autograd_us:.3g} µs, ratio {row.ratio:.0f}"
+    )
+
+# %% [markdown]
+# *Evaluated* means on the whole transfer distribution at every step: exactly in the library, on 10,000 samples under autograd.
+# `make bench` measures this on your machine.
 
 # %% [markdown]
 # ## 10. Errata and conventions
@@ -1242,36 +1394,38 @@ whole = kl(hard.flatten(), p.flatten())
 check("CT.22", kl(q_b, p_b) + rows["hard"], whole, "its distance is both summands")
 check("CT.22", rows["mirror"], 0.0, "a new P(B) alone: the rows stay", atol=1e-14)
 
-p, q = (joint[0] for joint in intervened(10, 1))
-near, far = moved(p, q), moved(p.T, q.T)
-refute("CT.E5", bool(far.sqrt() >= 10 * near.sqrt()), True, "lengths, N = 10")
-delta_b = (centred(q.sum(0)) - centred(p.sum(0))).square().sum()
+p, q = intervened(10, 2000)
+near, far = moved(p, q), moved(p.mT, q.mT)
+largest = float((far / near).sqrt().max())
+text = f"lengths, N = 10: the largest of 2,000 ratios is {largest:.1f}"
+refute("CT.E5", largest >= 10, True, text)
+delta_b = (centred(q.sum(1)) - centred(p.sum(1))).square().sum(1)
 check("CT.18", 10 * near + delta_b, far, "squares, N = 10")
 
 # %% [markdown]
 # *Conventions.* The published notebooks call the model's class with arguments that the importable class does not take, so they do not run
-# unmodified. One notebook adapts on batches of 100 and has "1" in a comment beside it. "The first ten to twenty examples", over
-# which the gap is said to be largest, fit single examples.
+# unmodified. One notebook adapts on batches of 100 and has "1" in a comment beside it. As we remember the paper, it says that most of the
+# information is in the first 10 to 20 examples; that fits single examples.
 
 # %% [markdown]
 # ## 11. Harder exercises
 #
-# Fill in a stub, run it, and call its checker, such as `check_exercise_5(least_chance)`: it prints "right", or says what is wrong.
+# Fill in a stub, run it, and call its checker, such as `check_exercise_4(least_chance)`: it prints "right", or says what is wrong.
 #
-# **5 (calculation).** $\Delta=u$ with probability $P$ and $-d$ otherwise. From which $P$ on does the belief go all the way to one? Is
+# **4 (calculation).** $\Delta=u$ with probability $P$ and $-d$ otherwise. From which $P$ on does the belief go all the way to one? Is
 # that less or more than a positive mean asks for?
 
 
-# %% tags=["exercise-5"]
+# %% tags=["exercise-4"]
 def least_chance(u: float, d: float) -> float:
     raise NotImplementedError
 
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-5-checker", "hide-input"]
-# @title Checker 5
-def check_exercise_5(least_chance):
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-4-checker", "hide-input"]
+# @title Checker 4
+def check_exercise_4(least_chance):
     for u, d in ((1.0, 5.0), (0.5, 0.5), (3.0, 0.7), (0.1, 2.0)):
-        P = float(least_chance(u, d))
+        P = float(torch.as_tensor(least_chance(u, d)).double())
         assert 0 < P < 1, f"u = {u}, d = {d}: {P} is no probability"
 
         def steepest(P, u=u, d=d):
@@ -1286,7 +1440,7 @@ def check_exercise_5(least_chance):
 
 
 # %% [markdown]
-# <details><summary>Solution 5</summary>
+# <details><summary>Solution 4</summary>
 #
 # Solve $Pe^{-u}+(1-P)e^d=1$. A positive mean asks for $P>d/(u+d)$, which is less: for $u=1$, $d=5$ it is 0.833 against 0.996.
 #
@@ -1297,20 +1451,27 @@ def check_exercise_5(least_chance):
 #
 # </details>
 #
-# **6 (code).** The learner of section 5 that counts $P(A)$ alone goes through the examples one by one. Yet the log-likelihood of its
+# **5 (code).** The learner of section 5 that counts $P(A)$ alone goes through the examples one by one. Yet the log-likelihood of its
 # marginal in a whole episode depends only on the counts at the end, not on their order. Return it without a loop over examples, from
 # what is remembered, $\kappa p(a)>0$ for each $a$, and the counts of the episode.
 
 
-# %% tags=["exercise-6"]
+# %% tags=["exercise-5"]
 def counted(remembered, counts):
     """Σ_t log P_t(a_t); both of shape (N,) -> a number"""
     raise NotImplementedError
 
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-6-checker", "hide-input"]
-# @title Checker 6
-def check_exercise_6(counted):
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-5-checker", "hide-input"]
+# @title Checker 5
+def check_exercise_5(counted):
+    def answer_to(remembered, counts):
+        given = remembered.clone(), counts.clone()
+        answer = float(torch.as_tensor(counted(*given)).double())
+        kept = torch.equal(given[0], remembered) and torch.equal(given[1], counts)
+        assert kept, "it changes its arguments; compute with copies"
+        return answer
+
     generator = torch.Generator().manual_seed(6)
     for N, T, scale in (
         (3, 0, 1.0),
@@ -1325,16 +1486,28 @@ def check_exercise_6(counted):
         for a in episode:
             total += float((shares[a] / shares.sum()).log())
             shares[a] += 1
-        answer = float(counted(remembered, one_hot(episode, N).sum(0).double()))
+        answer = answer_to(remembered, one_hot(episode, N).sum(0).double())
         case = f"remembered {remembered.sum():.3g}, {T} examples"
-        assert abs(answer - total) < 1e-8 * (1 + abs(total)), (
+        assert abs(answer - total) < 1e-5 * (1 + abs(total)), (
             f"{case}: {answer:.6f}, one by one {total:.6f}"
         )
+    start, shares = torch.tensor([0.5, 2.0, 1.5]), torch.tensor([0.2, 0.5, 0.3])
+    for T in (1e5, 1e7):
+        counts = (T * shares).round()
+        both = zip(start.tolist(), counts.tolist(), strict=True)
+        total = sum(math.lgamma(k + n) - math.lgamma(k) for k, n in both)
+        total += math.lgamma(4.0) - math.lgamma(4.0 + T)
+        began = time.perf_counter()
+        answer = answer_to(start, counts)
+        took = time.perf_counter() - began
+        wrong = abs(answer - total) > 1e-5 * abs(total)
+        assert not wrong, f"{T:.0e} examples: {answer:.6g}, expected {total:.6g}"
+        assert took < 0.5, f"{T:.0e} examples took {took:.1f} s: is there a loop?"
     print("right")
 
 
 # %% [markdown]
-# <details><summary>Solution 6</summary>
+# <details><summary>Solution 5</summary>
 #
 # The numerators for one $a$ are $\kappa p(a)$, $\kappa p(a)+1$, …, whenever they come: a ratio of Gamma functions. So are the denominators.
 # There is no multinomial coefficient, for the order is given.
@@ -1348,20 +1521,20 @@ def check_exercise_6(counted):
 #
 # </details>
 #
-# **7 (calculation).** (CT.25) leaves out the term $\alpha FCF$. For single examples, $n=1$, keep it. The linearised step of a table is
+# **6 (calculation).** (CT.25) leaves out the term $\alpha FCF$. For single examples, $n=1$, keep it. The linearised step of a table is
 # $x\leftarrow(I-\alpha F)x+\alpha\xi$ with noise $\xi$ of covariance $F$ each time the table is reached, else $x$ stays. Return the
 # floor of $A\to B$ for any $\alpha<2$. (Which basis makes all matrices diagonal?)
 
 
-# %% tags=["exercise-7"]
+# %% tags=["exercise-6"]
 def exact_floor(q, lr):
     """q (N, N), a number -> stationary excess of the linearised model, in nats"""
     raise NotImplementedError
 
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-7-checker", "hide-input"]
-# @title Checker 7
-def check_exercise_7(exact_floor):
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-6-checker", "hide-input"]
+# @title Checker 6
+def check_exercise_6(exact_floor):
     generator = torch.Generator().manual_seed(7)
     for N, lr in ((2, 0.01), (3, 0.5), (4, 1.0), (3, 1.7)):
         q = torch.rand(N, N, generator=generator) + 0.2
@@ -1376,16 +1549,19 @@ def check_exercise_7(exact_floor):
             for _ in range(20):  # C of 2, 4, 8, … steps
                 C, A = C + A @ C @ A.T, A @ A
             total += weight * float(torch.trace(F @ C)) / 2
-        answer = float(exact_floor(q, lr))
+        given = q.clone()
+        answer = float(torch.as_tensor(exact_floor(given, lr)).double())
+        assert torch.equal(given, q), "it changes its argument; compute with a copy"
         small = float(noise_floor(q, lr))
-        assert abs(answer - total) < 1e-7 * total, (
-            f"N = {N}, α = {lr}: {answer:.6f}; a million steps give {total:.6f}, (CT.25) {small:.6f}"
+        assert abs(answer - total) < 1e-5 * total, (
+            f"N = {N}, α = {lr}: {answer:.6f}; a million steps give {total:.6f}, "
+            f"(CT.25) {small:.6f}"
         )
     print("right")
 
 
 # %% [markdown]
-# <details><summary>Solution 7</summary>
+# <details><summary>Solution 6</summary>
 #
 # In the eigenvectors of $F$ all is diagonal. An eigenvalue $\lambda$ has $2\lambda c-\alpha\lambda^2c=\alpha\lambda$, so
 # $c=\alpha/(2-\alpha\lambda)$. How often a table is reached cancels; it weighs the loss.
