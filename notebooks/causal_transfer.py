@@ -16,7 +16,7 @@
 #
 # **The problem.** Does rain make people carry umbrellas, or do umbrellas make it rain? A table of days cannot tell: "first rain, then umbrella" and "first umbrella, then rain" describe it equally well.
 #
-# **The idea.** Move to a rainier town. If rain is the cause, one number is new, how often it rains; how people react to rain is as before. A model built in that direction repairs one part; the reversed model finds that *everything* has changed. So watch which of two models predicts better **while it adapts**. With $\Delta$, the log-likelihood by which $A\to B$ was better, the belief $\sigma(\gamma)$ in $A\to B$ follows
+# **The idea.** Move to a rainier town. If rain is the cause, one number is new, how often it rains; how people react to rain is as before. A model built in that direction repairs one part; the reversed model finds that *everything* has changed. So watch which of two models predicts better **while it adapts**. With $\Delta$, the log-likelihood by which $A\to B$ was better, and a rate $\eta$, the belief $\sigma(\gamma)=1/(1+e^{-\gamma})$ in $A\to B$ follows, from $\gamma=0$,
 #
 # $$ \gamma\ \leftarrow\ \gamma+\eta\,\bigl(\sigma(\gamma+\Delta)-\sigma(\gamma)\bigr) $$
 #
@@ -116,7 +116,7 @@ plt.show()
 #
 # - With ten values and $\alpha=1$, after ten examples the right model is 0.44 nats from the new world, the reversed one 0.85; after twenty, $\Delta>0$ in 96% of the episodes. With the settings of the authors' notebook the belief passes 0.95 after 342 episodes (section 10).
 # - It finds the direction that is mended faster, not the cause as such. Intervene on the *effect*, and the belief goes to 0.02. If one episode in ten changes $P(B)$ and keeps $P(A|B)$, the best belief is 0.91, not one.
-# - Only tables that share no parameters show it clearly. In networks all rows share biases: with eight units, well fitted to the same tables, the *reversed* one is faster. A learner that counts pairs and remembers home sees no direction at all (section 11).
+# - It needs parts that learn apart. A network's rows share biases, and one step can move them all, which is what the reversed direction needs: with eight units, well fitted to the same tables, the *reversed* network is faster. A learner that counts pairs and remembers home sees no direction at all (section 11).
 #
 # **Use it** as an idea: what changes little under interventions is a better description than what must change everywhere. **Do not** read $\sigma(\gamma)$ as the probability that $A$ causes $B$.
 #
@@ -276,7 +276,7 @@ plt.show()
 # with $\mathbf e_k$ one at $k$, else zero. The rows of the causes that did not occur stay.
 
 # %%
-theta, rows, alpha = p.sum(1).log(), p.log(), 0.3  # softmax norms each row
+theta, rows, alpha = p.sum(1).log(), p.log(), 0.3  # log p(a) drops out of each row
 a, b = 1, 0  # a day of rain, without an umbrella
 new_theta, new_rows = theta.clone(), rows.clone()
 new_theta += alpha * (torch.eye(2)[a] - theta.softmax(0))  # (CT.5)
@@ -313,7 +313,7 @@ for left, right, name in zip(
 # %% [markdown]
 # ## 4. What is right stands still, on average
 #
-# **The expected score of a true distribution is zero: what is right wobbles, but does not drift. What is wrong drifts, and the faster, the more often it is visited.**
+# **The expected score of a true distribution is zero: what is right wobbles, but does not drift. What is wrong drifts, and the more often it is visited, the faster.**
 #
 # Suppose that row $a$ was fitted at home, $P(b\mid a)=p(b\mid a)$, and people have not changed. Whatever the weather now,
 #
@@ -323,7 +323,7 @@ for left, right, name in zip(
 #
 # $$ \alpha\,q(b)\,\bigl(q(a\mid b)-p(a\mid b)\bigr) \tag{CT.7} $$
 #
-# which is zero only where $q(a\mid b)=p(a\mid b)$. Average the step over the four kinds of day:
+# for the logit of $a$, which is zero only where $q(a\mid b)=p(a\mid b)$. Average the step over the four kinds of day:
 
 
 # %%
@@ -343,7 +343,7 @@ for name, (marginal, conditional) in (
     ("reversed", reverse),
 ):
     moves = torch.cat((marginal[1:], conditional[:, 1])).numpy().round(4) + 0.0
-    print(f"{name}: marginal and rows move by {moves.tolist()}")
+    print(f"{name}: the logits of 1 move by {moves.tolist()}")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (CT.6) and (CT.7)
@@ -374,14 +374,14 @@ check("CT.7", alpha * (q.sum(1) - p.sum(1)), forward[0], "rain → umbrella's ma
 # <details><summary>What happens</summary>
 #
 # ```text
-# rain → umbrella: marginal and rows move by [0.105, 0.0, 0.0]
+# rain → umbrella: the logits of 1 move by [0.105, 0.0, 0.0]
 # ```
 #
 # Any mixture of the two towns keeps $p(b\mid a)$, so the rows stand still, exactly. The marginal drifts by 70% of before.
 #
 # </details>
 #
-# So the right model has one thing to mend, the other three. But why is that *faster*, if both are equally wrong? A step up the gradient gains, to first order, $\alpha$ times the squared length of the gradient. In the right model all of it is in one vector, which every day pushes. In the other it is spread over rows, and a row learns only on its own days: (CT.7) has the factor $q(b)$. Squared and added, the pieces come to less.
+# So the right model has one thing to mend, the other three. But why is that *faster*, if both are equally wrong? A step up the gradient gains, to first order, $\alpha$ times the squared length of the gradient. In the right model all of it is in one vector, which every day pushes. In the other it is spread over rows, and a row learns only on its own days: (CT.7) has the factor $q(b)$. Squared and added, the pieces come to less here:
 
 
 # %%
@@ -397,7 +397,9 @@ for name, town in (("rainier town", q), ("umbrellas handed out", handed_out)):
     print(f"{name}: rain → umbrella {gains[0]:.3f}, reversed {gains[1]:.3f}")
 
 # %% [markdown]
-# In the rainier town the right model is the faster one, 0.500 against 0.312. Where umbrellas are handed out, the reversed one is, though *all* of its numbers are new: counting what changed is not enough. With $N$ values the lead grows, as the reversed model's rows must all move by the same vector that the right model moves once ([section 2 of the theory](causal_transfer_theory.ipynb)).
+# In the rainier town the right model is the faster one, 0.500 against 0.312. Where umbrellas are handed out, the reversed one is, though *all* of its numbers are new: the right model's one new number is in the row of dry days, its others must stay, while the reversed marginal moves on every day. Counting what changed is not enough.
+#
+# With $N$ values the reversed model has to learn $N$ times over what the right one learns once: all its rows must move by *the same vector* as the right model's marginal ([section 2 of the theory](causal_transfer_theory.ipynb)). Keep that in mind: a model whose rows *share* a parameter could move them all at once.
 #
 # That was the first step. Here are twenty days:
 
@@ -426,11 +428,11 @@ for ax, joint, order, goal in zip(
     ax.set(xlabel="days", ylim=(0, 1.5))
     ax.legend(fontsize=8, loc="upper left")
 axes[0].set_ylabel("probability of 1")
-fig.suptitle("Left, one line has to move; right, all three")
+fig.suptitle("Twenty days: what is right stays, the rest drifts")
 plt.show()
 
 # %% [markdown]
-# Triangles: the new town. (CT.6) is about the first step from the exact fit; later ones start a little off and are pulled back. That wobble costs something, too: at a large $\alpha$ it is what is left in the end ([section 6 of the theory](causal_transfer_theory.ipynb)). How do you turn "faster" into a number?
+# Means of 2,000 stays, with the middle half; triangles: the new town. (CT.6) is about the first step from the exact fit; later ones start a little off and are pulled back. That wobble costs something, too: at a large $\alpha$ it is what is left in the end ([section 6 of the theory](causal_transfer_theory.ipynb)). How do you turn "faster" into a number?
 # %% [markdown]
 # ## 5. Score first, then learn
 #
@@ -444,7 +446,7 @@ plt.show()
 #
 # $$ \Delta=\log L_{A\to B}-\log L_{B\to A} $$
 #
-# is the head start of one over the other. Twenty days in the new town:
+# is the lead of one over the other. Twenty days in the new town:
 
 
 # %%
@@ -463,7 +465,7 @@ def online(joint, pairs, alpha):
 
 
 generator = torch.Generator().manual_seed(7)
-days = draw_pairs(q, 20, generator=generator)[:, 0]
+days = draw_pairs(q, 20, generator=generator)[:, 0]  # one example a step
 forward, reverse = online(p, days, 0.3), online(p.T, days.flip(1), 0.3)
 print("after one day they agree:", bool(torch.isclose(forward[0], reverse[0])))
 print("log L:", forward.sum().numpy().round(2), reverse.sum().numpy().round(2))
@@ -534,7 +536,7 @@ for joint, held, alpha in ((q, p, 0.3), (q.T, p.T, 0.7)):
     check("CT.8", float(formula), mean, f"mean of log L over all stays, α = {alpha}")
 
 # %% [markdown]
-# ## 6. From a head start to a belief
+# ## 6. From a lead to a belief
 #
 # **Mix the two models with a weight that can be learned. Its gradient is prior less posterior.**
 #
@@ -542,7 +544,7 @@ for joint, held, alpha in ((q, p, 0.3), (q.T, p.T, 0.7)):
 #
 # $$ R(\gamma)=-\log\bigl[\sigma(\gamma)\,L_{A\to B}+\sigma(-\gamma)\,L_{B\to A}\bigr] \tag{CT.9} $$
 #
-# The derivative of $\sigma$ is $\sigma(\gamma)\sigma(-\gamma)$. Divide numerator and denominator by $L_{B\to A}$: the slope is $-\sigma(\gamma)\sigma(-\gamma)\frac{e^\Delta-1}{\sigma(\gamma)e^\Delta+\sigma(-\gamma)}$, which is
+# The derivative of $\sigma$ is $\sigma(\gamma)\sigma(-\gamma)$. Divide numerator and denominator by $L_{B\to A}$: the slope is $-\sigma(\gamma)\sigma(-\gamma)\frac{e^\Delta-1}{\sigma(\gamma)e^\Delta+\sigma(-\gamma)}$. As $\sigma(\gamma+\Delta)=\frac{\sigma(\gamma)e^\Delta}{\sigma(\gamma)e^\Delta+\sigma(-\gamma)}$, that is
 #
 # $$ \frac{dR}{d\gamma}=\sigma(\gamma)-\sigma(\gamma+\Delta) \tag{CT.10} $$
 #
@@ -634,13 +636,13 @@ check("CT.10", path, theirs, "γ: mine = the library's")
 # %% [markdown]
 # ## 8. Where does the belief go?
 #
-# **To one only if $\mathbb E[e^{-\Delta}]\le1$. A positive mean of $\Delta$ is not enough.**
+# **The best belief is one exactly if $\mathbb E[e^{-\Delta}]\le1$. A positive mean of $\Delta$ is not enough.**
 #
 # Written in the belief $\beta=\sigma(\gamma)$ itself, the loss of an episode is minus the logarithm of a straight line:
 #
 # $$ R=-\log L_{B\to A}-\log\bigl(1+\beta\,(e^\Delta-1)\bigr) \tag{CT.12} $$
 #
-# So it is convex in $\beta$, and so is its mean over episodes. There is one lowest point (unless $\Delta$ is always zero). The derivative is the mean of $-(e^\Delta-1)/(1+\beta(e^\Delta-1))$, at $\beta=1$ this is $\mathbb E[e^{-\Delta}]-1$: if it is not positive, the loss falls all the way to $\beta=1$. (And the optimum is at zero if $\mathbb E[e^\Delta]\le1$.) In the rainier town $\mathbb E[e^{-\Delta}]$ was 0.3 (section 5), so the belief goes to one. But negative $\Delta$ weigh exponentially, so a few can hold it back ([section 1 of the theory](causal_transfer_theory.ipynb) has the proof, and how a gambler would put it). Let $\Delta=+1$ nine times in ten, else $-5$; the mean is $+0.4$:
+# So it is convex in $\beta$, and so is its mean over episodes. There is one lowest point (unless $\Delta$ is always zero). The derivative is the mean of $-(e^\Delta-1)/(1+\beta(e^\Delta-1))$, at $\beta=1$ this is $\mathbb E[e^{-\Delta}]-1$: if it is not positive, the loss falls all the way to $\beta=1$. (And the optimum is at zero if $\mathbb E[e^\Delta]\le1$.) In the rainier town the mean was 0.3 (section 5), so the belief goes to one. (Descent at a fixed rate goes there slowly, and around an optimum inside it scatters.) But negative $\Delta$ weigh exponentially, so a few can hold it back ([section 1 of the theory](causal_transfer_theory.ipynb) has the proof, and how a gambler would put it). Let $\Delta=+1$ nine times in ten, else $-5$; the mean is $+0.4$:
 
 # %%
 gain, loss, chance = 1.0, 5.0, 0.9
@@ -756,7 +758,7 @@ explore(
 # %% [markdown]
 # <details><summary>What you see</summary>
 #
-# The farther the new rate of rain from 0.3, the larger the mean of $\Delta$. At 0.3 nothing has changed: the mean is near zero, and the best belief lies inside, as each model is ahead by chance in some stays. Hand out umbrellas, and the reversed model is ahead; at 0.3 and 0.5, where nearly as many people carry one as at home, neither is by much.
+# The farther the new rate of rain from 0.3, the larger the mean of $\Delta$. At 0.3 nothing has changed: the mean is near zero, and the best belief lies inside, as each model is ahead by chance in some stays. A stronger mechanism makes the lead larger. Hand out umbrellas, and the reversed model is ahead; at 0.3 and 0.5 the first gains of section 4 are nearly equal, and neither is ahead by much.
 #
 # </details>
 #
@@ -799,7 +801,7 @@ explore(
 # %% [markdown]
 # ## 10. It works
 #
-# **With ten values the right direction is ahead within ten examples, and the belief climbs to one.**
+# **With ten values the right direction is ahead within ten examples, and the belief climbs towards one.**
 #
 # Fifty worlds with $N=10$: random tables (every distribution uniform on its simplex), 300 episodes each, a new $P(A)$ every time, twenty examples at $\alpha=1$. No episode needs $\gamma$, so the library runs all of a world's side by side.
 
@@ -877,16 +879,16 @@ axes[3].legend(fontsize=9)
 plt.show()
 
 # %% [markdown]
-# *Medians, and the band of the middle half of the runs. Above: one example a step, $\alpha=1$. Below left: the settings that we read in the authors' code (two steps of ten examples, $\alpha=0.1$, RMSprop on $\gamma$ at 0.01); 300 worlds. Below right: twenty single examples; "kept": a new $P(B)$ with $P(A|B)$ as it was; "cut": $B$ set at random. As far as we know, the paper prints curves and no numbers.* With ten values the lead is largest after 10 to 20 examples. As we remember the paper, it says that most of the information is in the first 10 to 20.
+# *Medians, and the band of the middle half of the runs. Above: one example a step, $\alpha=1$. Below left: the settings that we read in the authors' code (two steps of ten examples, $\alpha=0.1$, RMSprop on $\gamma$ at 0.01); 300 worlds, 1,000 episodes. Below right: twenty single examples; "cut": $B$ set at random; "kept": a new $P(B)$ with $P(A|B)$ as it was. As far as we know, the paper prints curves and no numbers.* With ten values the lead is largest after 10 to 20 examples. As we remember the paper, it says that most of the information is in the first 10 to 20.
 
 # %% [markdown]
 # ## 11. What is it worth?
 #
-# - **Tables:** it does what it says. After 20 examples $\Delta>0$ in 96.4% of the episodes at $N=10$, and the belief climbs to 0.997, at $N=100$ to 0.995 ([sections 1 and 2 of the experiments](causal_transfer_experiments.ipynb)).
-# - **It is about what is intervened on.** On the effect, $A\to B$ is ahead in 8.5% of the episodes, after a new $P(B)$ with $P(A|B)$ kept in 8.8%, after a new mechanism in 28.6%; and the prior of the authors' tables shows the direction without any change ([sections 5 and 6](causal_transfer_experiments.ipynb)).
-# - **It needs parts that share nothing.** Let all rows of a table move by 0.3 of each step, and the lead halves, from 0.30 to 0.16 nats an example; by all of it, and it turns. Networks of eight units on tables, well fitted, end at a belief of 0.04; with the shared biases held still, at 0.64. Where the world is such a network itself: 0.99 ([sections 2 to 4](causal_transfer_experiments.ipynb)).
-# - **One does not follow from a positive mean:** with one episode in ten mirrored the belief ends at 0.90, with three at 0.70. Both are right: mixed episodes are best predicted by a mixture ([section 9](causal_transfer_experiments.ipynb)).
-# - **Counting pairs shows nothing,** $\Delta=0$ for any data. A learner that is *told* that the marginal is new is faster than SGD at any rate: 0.22 against 0.54 nats an example ([section 8](causal_transfer_experiments.ipynb)).
+# - **Tables:** it does what it says. After 20 examples ($N=10$, $\alpha=1$) $\Delta>0$ in 96.4% of the episodes; with the settings of the authors' notebook the belief climbs to 0.997 in 1,000 episodes, at $N=100$ to 0.995 ([sections 1 and 2 of the experiments](causal_transfer_experiments.ipynb)).
+# - **It is about what is intervened on.** On the effect, $A\to B$ is ahead in 8.5% of the episodes, after a new $P(B)$ with $P(A|B)$ kept in 8.8%, after a new $P(B|A)$ in 28.6%. And tables drawn as the authors draw them show the direction without any change: their $P(B)$ is flatter than their $P(A)$ ([sections 5 and 6](causal_transfer_experiments.ipynb)).
+# - **It needs parts that learn apart.** All rows of the reversed model must move by the same vector (section 4), and what rows share learns it once. If every row takes 0.3 of the visited row's step, the lead halves, from 0.30 to 0.16 nats an example (best rates); if all of it, the reversed table is ahead. Networks of eight units, well fitted to tables, end at a belief of 0.04, with the shared biases held still at 0.64; TODO. Where the world is such a network itself, at 0.99 ([sections 2 to 4](causal_transfer_experiments.ipynb)).
+# - **A belief of one does not follow from a positive mean:** with one episode in ten mirrored the belief ends at 0.90, with three at 0.70. Both are right: mixed episodes are best predicted by a mixture ([section 9](causal_transfer_experiments.ipynb)).
+# - **Counting pairs shows nothing:** the counts give one joint table, whichever way it is factorised, so $\Delta=0$. A learner that is *told* that the marginal is new is faster than SGD at any rate: 0.22 against 0.54 nats an example ([section 8](causal_transfer_experiments.ipynb)).
 # - **Beyond tables:** TODO continuous. An encoder found the rotation that hides cause and effect in 16 of 20 runs ([sections 10 and 11](causal_transfer_experiments.ipynb)).
 #
 # **When to use it.** Where you know that changes are local and rare, and your models have parts that learn apart. Choose each model's rate by its own $\log L$. **When not:** to find causes where you do not know what was changed, or with networks that share most of their weights. **What came after:** [Le Priol et al.](https://arxiv.org/abs/2005.09136) measured the speed of both directions under other interventions; [Ke et al.](https://arxiv.org/abs/1910.01075) take more variables and infer which one was intervened on.
@@ -1038,7 +1040,7 @@ def check_exercise_3(function):
 #
 # | symbol | in code | what |
 # |---|---|---|
-# | $A$, $B$; $a$, $b$; $N$ | `pairs`, `samples`: last axis (cause, effect) | two variables, their values; how many values |
+# | $A$, $B$; $a$, $b$; $N$ | `samples`: (runs, steps, batch, 2), at the end cause and effect | two variables, their values; how many values |
 # | $p$, $q$ | `p`, `q`; in the library `joint` | distribution at home (training), after the intervention (transfer) |
 # | $\theta_A$, $\theta_{B|A}$ | `theta`, `rows`; `logits_cause`, `logits_effect_given_cause` | logits of $A\to B$: marginal; a row for each cause |
 # | $\alpha$; $\eta$ | `alpha`, `eta`; `lr` | rate of a model's steps; of $\gamma$ |

@@ -14,6 +14,7 @@ from workedpapers.experiments.causal_transfer import (
     EXPERIMENTS,
     HORIZON,
     SHORT,
+    TUNED_CELLS,
     TUNED_NETWORKS,
     TUNED_RATES,
     TUNED_SHARING,
@@ -720,6 +721,7 @@ SEARCHES = {
     "search_sharing": (["share"], TUNED_SHARING, sharing.SHARING_RATES, "sharing"),
     "search_networks": (["hidden", "shared"], TUNED_NETWORKS, networks.NETWORK_RATES, "networks"),
     "search_truth": (["truth"], {"network": TUNED_TRUTH}, networks.NETWORK_RATES, "networks"),
+    "search_cells": (["hidden", "shared"], TUNED_CELLS, networks.NETWORK_RATES, "networks"),
 }
 
 
@@ -754,8 +756,9 @@ def test_a_final_table_runs_each_arm_at_the_rates_that_its_search_chose_and_on_n
     searched = EXPERIMENTS[table].configs("book")
     configs = EXPERIMENTS[final].configs("book")
     if final == "networks":
-        truth = "network" if table == "search_truth" else "tables"
-        configs = [config for config in configs if config.updates > SHORT.updates and config.truth == truth]
+        fitted = [config for config in configs if config.updates > SHORT.updates]
+        kinds = {(config.truth, config.prior) for config in searched}
+        configs = [config for config in fitted if (config.truth, config.prior) in kinds]
     assert len(configs) == len(tuned)
     for config in configs:
         key = tuple(getattr(config, name) for name in names)
@@ -767,7 +770,7 @@ def test_a_final_table_runs_each_arm_at_the_rates_that_its_search_chose_and_on_n
 
 def test_the_horizon_of_a_choice_is_that_of_the_final_runs():
     assert {config.steps for config in EXPERIMENTS["tuned"].configs("book")} == {HORIZON}
-    for name in ("search_networks", "search_truth", "networks"):
+    for name in ("search_networks", "search_truth", "search_cells", "networks"):
         steps = {config.steps for config in EXPERIMENTS[name].configs("book") if config.updates > SHORT.updates}
         assert steps == {HORIZON}
     assert HORIZON in episodes.moments(Sharing().steps)
