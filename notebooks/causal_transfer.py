@@ -146,6 +146,8 @@ p_a_given_b = (p / p_b).T  # a row for each b
 print("umbrella:", p_b.numpy().round(3))
 print("rain if no umbrella, if umbrella:", p_a_given_b[:, 1].numpy().round(3))
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (CT.1), by counting days
 days = torch.tensor([[630, 70], [60, 240]])  # of 1,000 at home
 check("CT.1", p, days / 1000, "the table, from p(a) p(b|a)")
 check("CT.1", p_b, days.sum(0) / 1000, "umbrella")
@@ -229,6 +231,7 @@ def split_kl(q, p):
     return torch.cat((kl(q_a, p_a)[None], rows))
 
 
+# %%
 for name, parts in (
     ("rain → umbrella", split_kl(q, p)),
     ("reversed", split_kl(q.T, p.T)),
@@ -271,9 +274,9 @@ plt.show()
 #
 # So a step of gradient ascent at the rate $\alpha$ on $\log P(a,b)=\log P(a)+\log P(b\mid a)$ is
 #
-# $$ \begin{aligned}\theta_A&\leftarrow\theta_A+\alpha\bigl(\mathbf e_a-\operatorname{softmax}\theta_A\bigr)\\\theta_{B|A=a}&\leftarrow\theta_{B|A=a}+\alpha\bigl(\mathbf e_b-\operatorname{softmax}\theta_{B|A=a}\bigr)\end{aligned} \tag{CT.5} $$
+# $$ \theta_A\mathrel{+}=\alpha\,(\mathbf e_a-\operatorname{softmax}\theta_A),\quad\theta_{B|a}\mathrel{+}=\alpha\,(\mathbf e_b-\operatorname{softmax}\theta_{B|a}) \tag{CT.5} $$
 #
-# with $\mathbf e_k$ one at $k$, else zero. The rows of the causes that did not occur stay.
+# with $\theta_{B|a}$ the row of the cause $a$ and $\mathbf e_k$ one at $k$, else zero. The rows of the causes that did not occur stay.
 
 # %%
 theta, rows, alpha = p.sum(1).log(), p.log(), 0.3  # log p(a) drops out of each row
@@ -397,7 +400,7 @@ for name, town in (("rainier town", q), ("umbrellas handed out", handed_out)):
     print(f"{name}: rain → umbrella {gains[0]:.3f}, reversed {gains[1]:.3f}")
 
 # %% [markdown]
-# In the rainier town the right model is the faster one, 0.500 against 0.312. Where umbrellas are handed out, the reversed one is, though *all* of its numbers are new: the right model's one new number is in the row of dry days, its others must stay, while the reversed marginal moves on every day. Counting what changed is not enough.
+# In the rainier town the right model is the faster one, 0.500 against 0.312. Where umbrellas are handed out, the reversed one is, though *all* of its numbers are new: its marginal alone gains the 0.480 of the right model's one wrong row, and its rows add to that. Counting what changed is not enough.
 #
 # With $N$ values the reversed model has to learn $N$ times over what the right one learns once: all its rows must move by *the same vector* as the right model's marginal ([section 2 of the theory](causal_transfer_theory.ipynb)). Keep that in mind: a model whose rows *share* a parameter could move them all at once.
 #
@@ -886,10 +889,10 @@ plt.show()
 #
 # - **Tables:** it does what it says. After 20 examples ($N=10$, $\alpha=1$) $\Delta>0$ in 96.4% of the episodes; with the settings of the authors' notebook the belief climbs to 0.997 in 1,000 episodes, at $N=100$ to 0.995 ([sections 1 and 2 of the experiments](causal_transfer_experiments.ipynb)).
 # - **It is about what is intervened on.** On the effect, $A\to B$ is ahead in 8.5% of the episodes, after a new $P(B)$ with $P(A|B)$ kept in 8.8%, after a new $P(B|A)$ in 28.6%. And tables drawn as the authors draw them show the direction without any change: their $P(B)$ is flatter than their $P(A)$ ([sections 5 and 6](causal_transfer_experiments.ipynb)).
-# - **It needs parts that learn apart.** All rows of the reversed model must move by the same vector (section 4), and what rows share learns it once. If every row takes 0.3 of the visited row's step, the lead halves, from 0.30 to 0.16 nats an example (best rates); if all of it, the reversed table is ahead. Networks of eight units, well fitted to tables, end at a belief of 0.04, with the shared biases held still at 0.64; TODO. Where the world is such a network itself, at 0.99 ([sections 2 to 4](causal_transfer_experiments.ipynb)).
+# - **It needs parts that learn apart.** All rows of the reversed model must move by the same vector (section 4), and what rows share learns it once. If every row takes 0.3 of the visited row's step, the lead halves, from 0.30 to 0.16 nats an example (best rates); if all of it, the reversed table is ahead. Networks of eight units, well fitted to tables, end at a belief of 0.04, with the shared biases held still at 0.64 (on tables of a law that is the same for both variables, 64 units with biases held still are level, −0.008 nats, with learning ones behind, −0.062). Where the world is such a network itself, at 0.99 ([sections 2 to 4](causal_transfer_experiments.ipynb)).
 # - **A belief of one does not follow from a positive mean:** with one episode in ten mirrored the belief ends at 0.90, with three at 0.70. Both are right: mixed episodes are best predicted by a mixture ([section 9](causal_transfer_experiments.ipynb)).
-# - **Counting pairs shows nothing:** the counts give one joint table, whichever way it is factorised, so $\Delta=0$. A learner that is *told* that the marginal is new is faster than SGD at any rate: 0.22 against 0.54 nats an example ([section 8](causal_transfer_experiments.ipynb)).
-# - **Beyond tables:** TODO continuous. An encoder found the rotation that hides cause and effect in 16 of 20 runs ([sections 10 and 11](causal_transfer_experiments.ipynb)).
+# - **Counting pairs shows nothing:** the counts give one joint table, whichever way it is factorised, so $\Delta=0$. A learner that is *told* that the marginal is new is faster than SGD at any of nine rates: 0.22 against 0.54 nats an example ([section 8](causal_transfer_experiments.ipynb)).
+# - **Beyond tables:** with curves and noise in place of tables, mixture density networks have $\Delta<0$ in 15% of the episodes, and in 5% if they are fitted three times longer at home. An encoder found the rotation that hides cause and effect in 16 of 20 runs ([sections 10 and 11](causal_transfer_experiments.ipynb)).
 #
 # **When to use it.** Where you know that changes are local and rare, and your models have parts that learn apart. Choose each model's rate by its own $\log L$. **When not:** to find causes where you do not know what was changed, or with networks that share most of their weights. **What came after:** [Le Priol et al.](https://arxiv.org/abs/2005.09136) measured the speed of both directions under other interventions; [Ke et al.](https://arxiv.org/abs/1910.01075) take more variables and infer which one was intervened on.
 

@@ -87,7 +87,7 @@ def by_autograd(peer: str, before: Tensor, pairs: Tensor, test: Tensor | None) -
 
 
 def measure(config: Timed, seed: int, device: torch.device) -> dict[str, object]:
-    """Returns: `ours_us`, `autograd_us`: microseconds per run and step, medians; `ratio`: the second over the first."""
+    """Returns: `ours_seconds`, `autograd_seconds`: per run and step, medians; `ratio`: the second over the first."""
     generator = torch.Generator().manual_seed(seed)
     before = random_joint(config.runs, config.values, generator=generator)
     after = intervene(before, generator=generator)
@@ -95,17 +95,17 @@ def measure(config: Timed, seed: int, device: torch.device) -> dict[str, object]
     test = draw_pairs(after[0], TEST, generator=generator)[:, 0] if config.evaluation else None
     forward, reverse = TabularModel.from_joint(before), TabularModel.from_joint(before.mT)
 
-    def ours() -> None:
+    def side_by_side() -> None:
         adapt(forward, samples, 1.0, joint=after if config.evaluation else None)
         adapt(reverse, samples.flip(-1), 1.0, joint=after.mT if config.evaluation else None)
 
-    def theirs() -> None:
+    def one_by_one() -> None:
         by_autograd(config.peer, before[0], samples[0, :AUTOGRAD_STEPS, 0], test)
 
-    timings = interleaved({"autograd": theirs, "ours": ours}, config.repeats)
-    ours_us = 1e3 * timings["ours"].median_ms / (config.runs * STEPS)
-    autograd_us = 1e3 * timings["autograd"].median_ms / AUTOGRAD_STEPS
-    return {"ours_us": ours_us, "autograd_us": autograd_us, "ratio": autograd_us / ours_us}
+    timings = interleaved({"autograd": one_by_one, "ours": side_by_side}, config.repeats)
+    ours = timings["ours"].median_ms / 1e3 / (config.runs * STEPS)
+    autograd = timings["autograd"].median_ms / 1e3 / AUTOGRAD_STEPS
+    return {"ours_seconds": ours, "autograd_seconds": autograd, "ratio": autograd / ours}
 
 
 #: N, and how many runs of ours.
