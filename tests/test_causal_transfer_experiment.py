@@ -789,7 +789,9 @@ def test_searches_and_other_tables_share_no_seed():
     for name, table in EXPERIMENTS.items():
         if not name.startswith("search") and "book" in table.grid:
             assert not searched & set(table.seeds("book")), name
-            assert len(table.seeds("book")) >= 3 or name == "cost", name
+            assert len(table.seeds("book")) >= 3 or name in ("cost", "encoder"), (
+                name
+            )  # a seed of the encoder is twenty runs
 
 
 # Cost and scoreboard
