@@ -24,8 +24,9 @@
 # both models hold the table of home
 # in each new town, without being told what has changed there:
 #     both models start from home again
-#     for each example: predict it, add up the log-probability; then one step of SGD
-#     Δ = log L(A → B) − log L(B → A);   a step of γ as above
+#     for each example: predict it, then one step of SGD
+#     L = the product of the predictions, Δ = log L(A → B) − log L(B → A)
+#     a step of γ, as above
 # ```
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -754,8 +755,8 @@ explore(
     draw,
     alt=describe,
     on=("rain", "umbrella"),
-    new=(0.1, 0.3, 0.5, 0.8, 0.95),
-    if_rain=(0.3, 0.8),
+    new=(0.95, 0.8, 0.5, 0.3, 0.1),
+    if_rain=(0.8, 0.3),
 )
 
 # %% [markdown]
@@ -783,7 +784,8 @@ def draw(gain, loss, chance):
     fig, ax = plt.subplots(figsize=(4.5, 3.0))
     ax.plot(beta, curve, color=CAUSAL)
     ax.axvline(optimum, color=ODD, lw=1)
-    ax.set(xlabel="belief β", ylabel="mean loss", ylim=(-4, 4))
+    top = min(curve.max(), curve.min() + 2)
+    ax.set(xlabel="belief β", ylabel="mean loss", ylim=(curve.min() - 0.1, top + 0.1))
     mean = chance * gain - (1 - chance) * loss
     ax.set_title(f"Mean Δ {mean:+.2f}; lowest at β = {optimum:.2f}")
     return fig
@@ -1045,7 +1047,7 @@ def check_exercise_3(function):
 # |---|---|---|
 # | $A$, $B$; $a$, $b$; $N$ | `samples`: (runs, steps, batch, 2), at the end cause and effect | two variables, their values; how many values |
 # | $p$, $q$ | `p`, `q`; in the library `joint` | distribution at home (training), after the intervention (transfer) |
-# | $\theta_A$, $\theta_{B|A}$ | `theta`, `rows`; `logits_cause`, `logits_effect_given_cause` | logits of $A\to B$: marginal; a row for each cause |
+# | $\theta_A$, $\theta_{B\mid a}$ | `theta`, `rows`; `logits_cause`, `logits_effect_given_cause` | logits of $A\to B$: marginal; a row for each cause |
 # | $\alpha$; $\eta$ | `alpha`, `eta`; `lr` | rate of a model's steps; of $\gamma$ |
 # | $L$, $\Delta$ | `log_likelihood` | online likelihood of an episode; $\log L_{A\to B}-\log L_{B\to A}$ |
 # | $\gamma$, $\sigma$, $\beta$ | `gamma` | structural parameter; $1/(1+e^{-\gamma})$; the belief $\sigma(\gamma)$ |

@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # A meta-transfer objective for causal mechanisms: the theory
+# # Causal transfer: the theory
 #
 # **Convergence of the belief, distances, what a prior gives away, effects intervened on, counting, the noise floor, losses in use, cost,
 # errata: what stands behind [the lesson](causal_transfer.ipynb).** The measurements are in
@@ -1307,7 +1307,9 @@ for place, (values, evaluation) in enumerate(cases):
         ax.plot([place + shift] * 2, both, ":", color=GREY, lw=1, zorder=0)
         ax.plot([place + shift], both[:1], "o", color=BLUE)
         ax.plot([place + shift], both[1:], mark, color=PINK)
-        ax.text(place + shift, both.prod() ** 0.5, f" {row.ratio:.0f}×", fontsize=8)
+        side = "right" if shift < 0 else "left"
+        label = f" {row.ratio:.0f}× "
+        ax.text(place + shift, both.prod() ** 0.5, label, fontsize=8, ha=side)
 for label, mark, color in (
     ("library", "o", BLUE),
     ("autograd, published shape", "s", PINK),
@@ -1316,7 +1318,7 @@ for label, mark, color in (
     ax.plot([], [], mark, color=color, label=label)
 labels = [f"N = {n},\n{'' if seen else 'not '}evaluated" for n, seen in cases]
 ax.set_xticks(range(len(cases)), labels, fontsize=8)
-ax.set(yscale="log", ylabel="µs per run and step", xlim=(-0.5, 3.6), ylim=(None, 1e6))
+ax.set(yscale="log", ylabel="µs per run and step", xlim=(-0.7, 3.7), ylim=(None, 1e6))
 ax.set_title("One tensor over all runs, in closed form")
 ax.legend(fontsize=8, loc="upper left")
 plt.show()
