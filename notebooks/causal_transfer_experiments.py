@@ -16,7 +16,7 @@
 #
 # One question a section: what was run, a figure, the verdict in bold. [The lesson](causal_transfer.ipynb) has the method, [the theory](causal_transfer_theory.ipynb) proofs and cost.
 #
-# **How it was run.** All rows together took some 173 core-minutes: an episode does not depend on $\gamma$ (but for the encoder's), so all are run side by side, and the belief climbs afterwards. Unless said otherwise: every distribution is drawn uniformly from its simplex, $P(A)$ and each row of $P(B|A)$ at home ("rows"), a new $P(A)$ in the transfer; both models start from home's table and learn by plain SGD from the same examples, each scored before the step; three seeds of 10,000 episodes (4,000 with 50 values or more, and in section 4; 2,000 in batches of a hundred), each episode in a world of its own. $\Delta$ is the online log-likelihood of $A\to B$ less that of $B\to A$; the *gap* is the divergence of $B\to A$ from the new distribution less that of $A\to B$. With tables the medians of the seeds agree to 0.02.
+# **How it was run.** All rows together took some 173 core-minutes: an episode does not depend on $\gamma$ (but for the encoder's), so all are run side by side, and the belief climbs afterwards. Unless said otherwise: every distribution is drawn uniformly from its simplex, $P(A)$ and each row of $P(B|A)$ at home ("rows"), a new $P(A)$ in the transfer; both models start from home's table and learn by plain SGD from the same examples, each scored before the step; three seeds of 10,000 episodes (fewer in some arms: 4,000 for most with 50 values or more and in section 4, 2,000 in batches of a hundred and for counting with a hundred values, 1,000 in searches), each episode in a world of its own. $\Delta$ is the online log-likelihood of $A\to B$ less that of $B\to A$; the *gap* is the divergence of $B\to A$ from the new distribution less that of $A\to B$. With tables the medians of the seeds agree to 0.03.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing
@@ -161,7 +161,7 @@ for rows, color, label in (
     (arm(fitted, hidden=8), REVERSE, "tables, long fit"),
 ):
     band(axes[1], rows.after.iloc[0], rows.belief, color, label)
-for ax, title in zip(axes, ("tables", "networks; the world is a …"), strict=True):
+for ax, title in zip(axes, ("tables", "networks, by world and fit"), strict=True):
     ax.set(xlabel="episodes", title=title)
     ax.axhline(0.5, color=MUTED, lw=0.8)
     ax.legend(fontsize=8)
@@ -189,12 +189,12 @@ display(means(networks, WORLDS).groupby(keys, sort=False)[WORLDS].mean().round(3
 # %% [markdown]
 # **With tables yes: 0.997 after 1,000 episodes (all 300 worlds from 0.995 to 0.998), above 0.95 after 342 (median); with a hundred values 0.995 and 404.** RMSprop divides out the size of the gradient, so that $\Delta$ of 0.019 nats an episode ($N=100$) climbs nearly as fast as 0.13. In every world the mean of $e^{-\Delta}$ is below one (at most 0.93 and 0.99), so one is where the belief belongs.
 #
-# **With networks it depends on the world and on the fit. Where the world is a network itself, $A\to B$ is favoured after a long fit: the belief is 0.99 (median of 150 worlds; above one half in 92%); with the script's own settings 0.58 (above one half in 60%; as we remember the paper, it shows a climb to one). In worlds of tables the long fit favours the *reversed* direction: 0.04, above one half in 9%; the script's short one $A\to B$: 0.90.** The script's 0.58 is no matter of $\gamma$: the best constant belief for these $\Delta$ is 0.57. Nor is the reversed lead a head start: after the long fit both directions are 0.0015 nats from home in worlds of tables (0.0004 in network worlds); after the short one 0.03 and 0.04. The arms differ in more than the world: a network world's interventions draw nearly even marginals, ours uniform ones. Section 4 asks why.
+# **With networks it depends on the world and on the fit. Where the world is a network itself, $A\to B$ is favoured after a long fit: the belief is 0.99 (median of 150 worlds; above one half in 92%); with the script's own settings 0.58 (all 150 worlds; above one half in 60%; as we remember the paper, it shows a climb to one). In worlds of tables the long fit favours, with these eight units, the *reversed* direction: 0.04, above one half in 9%; the script's short one $A\to B$: 0.90.** The script's 0.58 is no matter of $\gamma$: the best constant belief for these $\Delta$ is 0.57. Nor is the reversed lead a head start: after the long fit both directions are 0.0015 nats from home in worlds of tables (0.0004 in network worlds); after the short one 0.03 and 0.04. The arms differ in more than world and fit: in a network world an intervention draws nearly even marginals, in ours uniform ones; and the script's rates and numbers of examples are its own. (At its rate of 0.01 and after the long fit the beliefs of the search are 0.08 in tables and 0.98 in networks.) Section 4 asks why.
 
 # %% [markdown]
 # ## 3. Does capacity widen the gap?
 #
-# A review expects it. For tables capacity is $N$: single examples, the rate 1 for all, and then each direction at its best rate of nine over 20 examples (a search of 1,000 runs). For networks it is the hidden layer at $N=10$, both directions at their best rates.
+# A reviewer of the paper expected it. For tables capacity is $N$: single examples, the rate 1 for all, and then each direction at its best rate of nine over 20 examples (a search of 1,000 runs). For networks it is the hidden layer at $N=10$, both directions at their best rates.
 
 # %%
 capacity, tuned, search = rows_of("capacity"), rows_of("tuned"), rows_of("search_rates")
@@ -234,7 +234,7 @@ axes[1].set_title("tables, rate 1")
 axes[2].set_title("tables, best rates")
 axes[3].set_title("networks, best rates")
 axes[1].legend(fontsize=8)
-fig.suptitle("Tables: larger gaps after 400 examples, not after 20")
+fig.suptitle("Tables: the gap grows with N, if there is time")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -253,7 +253,7 @@ display(found.pivot(index="learning_rate", columns="values", values=costs).round
 # %% [markdown]
 # **Tables: yes, but the gap needs time. After 20 examples at the rate 1 the mean gap grows from 0.01 nats ($N=2$) to 0.54 ($N=20$) and falls again, to 0.29 at $N=100$; after 400 there is none up to $N=3$, at $N=5$ it is reversed by 0.004, and then it grows: 0.02, 0.17, 0.58 and 0.80 at 10, 20, 50 and 100.** With more values there is more to learn, and each example tells less of it; the theory's factor $N$ is one of squared distances, not of time. At each direction's own best rate the lead over 20 examples is 0.06, 0.24, 0.30, 0.23 and 0.10 nats an example for $N$ = 2, 5, 10, 30, 100, and $\Delta<0$ in 25%, 6%, 3%, 10% and 14% of the episodes. (From $N=30$ on the two rates differ, which makes signs less sure; at $N=100$ the best that $B\to A$ can do in 20 examples is to learn next to nothing.)
 #
-# **Networks: in the wide ones both are level: −0.062, −0.066, −0.027, +0.010 and +0.006 nats an example for 4, 8, 16, 32 and 64 units** (at 32 the seeds give +0.006 to +0.017, the search's −0.011; those of 4 units are 0.02 nats from home, so that width and fit are mixed there). The capacity of a network is not that of a table (section 4).
+# **Networks: $A\to B$ is behind in narrow ones and level in wide ones: −0.062, −0.066, −0.027, +0.010 and +0.006 nats an example for 4, 8, 16, 32 and 64 units** (at 32 the seeds give +0.006 to +0.017, the 20 worlds of the search −0.011; those of 4 units are 0.02 nats from home, so that width and fit are mixed there). The capacity of a network is not that of a table (section 4).
 
 # %% [markdown]
 # ## 4. Why do networks turn it round?
@@ -293,7 +293,7 @@ axes[1].set(xlabel="hidden units", title="networks")
 axes[1].legend(fontsize=8)
 for ax in axes:
     ax.axhline(0, color=MUTED, lw=0.8)
-fig.suptitle("What rows share takes the lead from A → B")
+fig.suptitle("The more rows share, the smaller the lead of A → B")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -327,7 +327,7 @@ for table in ("search_networks", "search_cells", "search_truth"):
 # %% [markdown]
 # **Tables: yes, sharing alone takes the lead away, and turns it: from 0.30 nats an example without it to 0.16 where all rows move by 0.3 of each step, and to −0.035 where they move by all of it; then $\Delta<0$ in 78% of the episodes.** Nothing else was changed, and each arm has its own best rates.
 #
-# **Networks: with biases that stand still $A\to B$ leads at every width: +0.026 instead of −0.066 nats an example at 8 units, +0.071 instead of +0.010 at 32, +0.132 instead of +0.006 at 64.** The belief after 400 episodes goes from 0.04 to 0.64 at 8 units and from 0.60 to 0.99 at 64. So, under this prior, the shared biases turn it round, in two ways: held still, they no longer disturb $A\to B$ (at 8 units its cost falls from 0.62 to 0.58) and no longer help $B\to A$ (its cost rises from 0.56 to 0.61). The control: with all cells of the tables drawn alike ("cells", section 6) it helps as well, but less, and it is not enough: 8 units give −0.088 with learning biases and −0.065 without, 64 units −0.062 and −0.008, where tables lead by +0.16 (at the rate 1, not tuned). What the shared output weights cost is not tested. After the long fit all networks of 8 units and more are within 0.006 nats of the training distribution, in both directions (means 0.002 or less).
+# **Networks, in worlds of tables drawn by rows: with biases that stand still $A\to B$ leads at all five widths: +0.026 instead of −0.066 nats an example at 8 units, +0.071 instead of +0.010 at 32, +0.132 instead of +0.006 at 64.** The belief after 400 episodes goes from 0.04 to 0.64 at 8 units and from 0.60 to 0.99 at 64. So, under this prior, the shared biases turn it round (up to 16 units; in wider networks they take the lead away), in two ways: held still, they no longer disturb $A\to B$ (at 8 units its cost falls from 0.62 to 0.58) and no longer help $B\to A$ (its cost rises from 0.56 to 0.61). The control: with all cells of the tables drawn alike ("cells", section 6) it helps as well, but less, and it is not enough: 8 units give −0.088 with learning biases and −0.065 without, 64 units −0.062 and −0.008, where tables lead by +0.16 (at the rate 1, not tuned). What the shared output weights cost is not tested. After the long fit all networks of 8 units and more are within 0.006 nats of the training distribution, in both directions (means 0.002 or less).
 
 # %% [markdown]
 # ## 5. What if something else is intervened on?
@@ -377,7 +377,7 @@ for _, group in pd.DataFrame(found).groupby("batch"):
 # %% [markdown]
 # ## 6. Does the direction show without any intervention?
 #
-# A reader of the authors' code asks, since it seemed to. Both models start from uniform tables and learn the *training* distribution, in steps of one and of ten examples at $\alpha=1$, not tuned.
+# A reader of the authors' code asked, since in his runs it seemed to. Both models start from uniform tables and learn the *training* distribution, in steps of one and of ten examples at $\alpha=1$, not tuned.
 
 # %%
 scratch = rows_of("scratch")
@@ -444,7 +444,7 @@ plt.show()
 # %% [markdown]
 # ## 8. Is it the rate? And what does a learner do that counts?
 #
-# Left, what an example costs online over the first 20, at nine rates: is $B\to A$ only badly tuned? (Costs at 3 and more lie above the picture.) Right, two learners without a rate: one *remembers* (prior counts from the training distribution), one is *told* that only the cause's marginal is new, and counts that, with the conditional held.
+# Left, what an example costs online over the first 20, at nine rates: is $B\to A$ only badly tuned? (Costs at 3 and more lie above the picture.) Right, how soon $\Delta$ has the right sign, for SGD and for a learner without a rate that is *told* that only the cause's marginal is new, and counts that, with the conditional held. Another *remembers*: it has prior counts from the training distribution (always $\Delta=0$, not drawn).
 
 # %%
 counting = rows_of("counting")
@@ -481,7 +481,7 @@ for rows, color, label in (
     axes[1].plot(after[-len(curve) :][1:], curve[1:], color=color, label=label)
 axes[1].set(xlabel="examples", ylabel="Δ < 0, %", xlim=(0, 40), ylim=(0, 55))
 axes[1].legend(fontsize=8)
-fig.suptitle("Up to the rate 1 A → B is ahead")
+fig.suptitle("Up to the rate 3 A → B costs less, and is soon ahead")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -502,12 +502,12 @@ display(found.groupby(keys, sort=False)[[*names, "negative", "largest_delta"]].m
 # %% [markdown]
 # **The lead is not one of the rate: both directions do best at $\alpha=0.5$ of the nine tried ($B\to A$ as well at 0.3), and there an example costs $A\to B$ 0.54 nats more than the best possible over the first 20, $B\to A$ 0.85; $\Delta<0$ in 2.8% of the episodes, 3.6% at the rate 1.** From the rate 3 on both lose by learning, at 10 and 30 $A\to B$ more.
 #
-# **A learner that counts pairs sees no direction at all: $|\Delta|<10^{-12}$ in all runs, which is rounding.** With prior counts for every cell, both factorisations predict the same, whatever comes ([section 5 of the theory](causal_transfer_theory.ipynb)). It adapts slowly at the three strengths tried: 0.78 nats an example where home counts as a hundred examples, 0.94 as ten, 1.94 as one. **One that is told that only the marginal is new costs 0.22 nats in the right direction, and errs about it in 2.3% of the episodes after 20 examples.** So the signal is not one of SGD; it comes from tables that can change one without the other.
+# **A learner that counts pairs sees no direction at all: $|\Delta|<10^{-12}$ in all runs, which is rounding.** With prior counts for every cell, both factorisations predict the same, whatever comes ([section 5 of the theory](causal_transfer_theory.ipynb)). It adapts slowly at the three strengths tried: 0.78 nats an example where home counts as a hundred examples, 0.94 as ten, 1.94 as one. **One that is told that only the marginal is new costs 0.22 nats in the right direction, and errs about it in 2.3% of the episodes after 20 examples.** So SGD is not needed; it is enough to assume that one table changes without the other.
 
 # %% [markdown]
 # ## 9. Does the belief go to one if some episodes are of another kind?
 #
-# As commonly stated, $\sigma(\gamma)\to1$ if $\mathbb E[\Delta]>0$. (CT.12) says: only if $\mathbb E[e^{-\Delta}]\le1$. Left, worlds in which a share of the episodes has the mirror image of the intervention (a new $P(B)$, $P(A|B)$ as it was; prior "cells", so the two kinds are alike but for the exchange): the belief after 1,000 episodes, and the best constant belief for the same $\Delta$. Right, the two-valued $\Delta$ of the lesson, by plain gradient descent on $\gamma$.
+# As commonly stated, $\sigma(\gamma)\to1$ if $\mathbb E[\Delta]>0$. (CT.14) says: only if $\mathbb E[e^{-\Delta}]\le1$. Left, worlds in which a share of the episodes has the mirror image of the intervention (a new $P(B)$, $P(A|B)$ as it was; prior "cells", so the two kinds are alike but for the exchange): the belief after 1,000 episodes, and the best constant belief for the same $\Delta$. Right, the two-valued $\Delta$ of the lesson, by plain gradient descent on $\gamma$.
 
 # %%
 mixed, wagers = rows_of("mixed"), rows_of("wagers")
@@ -537,7 +537,7 @@ for loss, rate, color in SHOWN:
     label = f"−{loss:g}, rate {rate:g}" if loss else "never below zero"
     band(axes[1], rows.after.iloc[0], rows.belief, color, label)
 axes[1].axhline(0.848, color=MUTED, lw=0.8)
-axes[1].set(xlabel="episodes", title="Δ = +1 or −5, nine to one", xlim=(0, 5000))
+axes[1].set(xlabel="episodes", title="Δ = +1, or −5 one in ten", xlim=(0, 5000))
 axes[1].legend(fontsize=8)
 fig.suptitle("The mean's sign does not decide")
 plt.show()
@@ -612,7 +612,7 @@ for lines in (LINES[:4], [*LINES[4:], "Δ > 0"]):
 # %% [markdown]
 # ## 11. Can an encoder learn what cause and effect are?
 #
-# Only two mixtures $(X,Y)$ of cause and effect are seen: $(A,B)$ of section 10, rotated by $-\pi/4$. An encoder rotates back by an angle $\theta$, from 0; $\theta$ learns by Adam at 0.01 from (CT.9), $\gamma$ by Adam at 0.001, through the log-likelihoods of the encoded examples and not through the inner steps. Twenty runs, 500 episodes of five steps of 250 examples, ten steps on home's data before each. Angles $\pi/4$ and $-\pi/4$ (roles exchanged) undo the mixture; "found": within 0.1 of one, with the $\gamma$ that it asks for. Also: a thousand episodes, other starts, episodes in which nothing changes, and $\gamma$ fixed at $U\to V$.
+# Only two mixtures $(X,Y)$ of cause and effect are seen: $(A,B)$ of section 10, rotated by $-\pi/4$. An encoder rotates back by an angle $\theta$, from 0, and gives the pair $(U,V)$; models are $U\to V$ and $V\to U$; $\theta$ learns by Adam at 0.01 from (CT.9), $\gamma$ by Adam at 0.001, through the log-likelihoods of the encoded examples and not through the inner steps. Twenty runs, 500 episodes of five steps of 250 examples, ten steps on home's data before each. Angles $\pi/4$ and $-\pi/4$ (roles exchanged) undo the mixture; "found": within 0.1 of one, with the sign of $\gamma$ that matches that angle. Also: a thousand episodes, other starts, episodes in which nothing changes, and $\gamma$ fixed at $U\to V$.
 
 # %%
 encoder = rows_of("encoder")
@@ -645,7 +645,7 @@ axes[1].set_yticks(
     range(len(LABELS)), [name for name, *_ in LABELS][::-1], fontsize=8.5
 )
 axes[1].set(xlabel="distance from a solution, radians", xlim=(-0.02, 0.82))
-fig.suptitle("Most runs find the angle, none without change")
+fig.suptitle("With γ free most find the angle, none without change")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -659,7 +659,7 @@ display(
 )
 
 # %% [markdown]
-# **Often: 16 of 20 runs from 0 end within 0.1 of a solution with the right sign of $\gamma$, 15 of 20 from $\pi/8$, 20 of 20 from $-\pi/8$. Without a change in the episodes none does; with $\gamma$ fixed, 9 of 20.** So it is the change that shows the angle, and weighing both directions, instead of $U\to V$ alone, helps. After 1,000 episodes from 0, 18 of 20 are there. From 0 and $\pi/8$ the sign of $\gamma$ is settled before the angle in every run that gets there (medians from 0: episode 0 and 236). All rows are of one seed, twenty worlds. The belief itself moves little: from 0, $\gamma$ ends between −0.44 and 0.44, at its rate of 0.001. The paper shows one run, as we remember it; the authors' notebook warns that some seeds fail.
+# **Often: 16 of 20 runs from 0 end within 0.1 of a solution with the right sign of $\gamma$, 15 of 20 from $\pi/8$, 20 of 20 from $-\pi/8$. Without a change in the episodes none does; with $\gamma$ fixed, 9 of 20.** So it is the change that shows the angle, and weighing both directions, instead of $U\to V$ alone, helps. After 1,000 episodes from 0, 18 of 20 are there. From 0 and $\pi/8$ the sign of $\gamma$ is settled before the angle in every run that gets there (medians of the 16 from 0: episodes 0 and 230), from $-\pi/8$ in 18 of 20. All rows are of one seed, twenty worlds. The belief itself moves little: from 0, $\gamma$ ends between −0.44 and 0.44, at its rate of 0.001. The paper shows one run, as we remember it; the authors' notebook warns that some seeds fail.
 
 # %% [markdown]
 # ## 12. The scoreboard
@@ -670,7 +670,7 @@ display(
 # @title Figure: the claims, every seed a dot
 claims = experiment.scoreboard()
 ax = figures.verdicts(claims)
-ax.set_title("Tables hold; effects and the mean's sign do not")
+ax.set_title("Most of what the paper claims for tables holds")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]

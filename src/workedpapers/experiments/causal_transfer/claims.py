@@ -39,7 +39,7 @@ def scoreboard() -> list[Claim]:
             "Networks, their script",
             script,
             "below 0 (a figure)",
-            "so is the best belief (experiments, section 2)",
+            "the best constant belief is no higher (experiments, section 2)",
         ),
         ("Networks, long fit", fitted, "no number", "short episodes of single examples"),
         ("Networks, worlds of tables", tables, "no number", "what all rows share (experiments, section 4)"),
