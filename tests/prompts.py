@@ -131,8 +131,10 @@ def printed(cell: NotebookNode) -> list[str]:
     printing = False  # a kernel may send a line and its end in two messages
     for output in cell.outputs:
         if output.output_type == "stream":
-            if output.name == "stdout":
-                texts[-1:] = [texts[-1] + output.text] if printing else [*texts[-1:], output.text]
+            if output.name == "stdout" and printing:
+                texts[-1] += output.text
+            elif output.name == "stdout":
+                texts.append(output.text)
                 printing = True
             continue
         is_error = output.output_type == "error"
