@@ -253,7 +253,7 @@ def optimal_belief(deltas: Tensor) -> Tensor:
     _check_tensor("deltas", deltas, 1, *FLOATS)
     if deltas.shape[-1] == 0:
         raise ValueError(f"deltas needs at least one episode, got shape {tuple(deltas.shape)}")
-    if deltas.isnan().any():
+    if not (deltas == deltas).all():
         raise ValueError("deltas must not hold NaN")
     delta = deltas.double()
     one, zero = torch.expm1(-delta).mean(-1) <= 0, torch.expm1(delta).mean(-1) <= 0
