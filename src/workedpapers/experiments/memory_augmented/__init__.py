@@ -1,0 +1,1 @@
+"""A memory-augmented network at work (paper `memory_augmented`)."""
