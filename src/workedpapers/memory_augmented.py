@@ -280,7 +280,7 @@ class MemoryAugmentedNetwork(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start as torch's LSTM and linear layers do, but 3 times as wide for the heads, 4 times for what sees the reads."""
+        """Start as torch's LSTM and linear layers do, but wider for the heads and for what sees the reads."""
         bound = self.hidden_size**-0.5
         for weight in (self.weight_ih, self.weight_rh, self.weight_hh, self.bias):
             if weight is not None:

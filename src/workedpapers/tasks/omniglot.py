@@ -1,9 +1,12 @@
 """Handwritten characters of many alphabets, and episodes of one-shot learning made of them."""
 
+import io
 from typing import NamedTuple
+from zipfile import ZipFile
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ..lab.paths import folder_from
@@ -98,3 +101,40 @@ def draw_episodes(
 
 def _select(characters: Characters, rows: Tensor) -> Characters:
     return Characters(characters.images[rows], characters.mask[rows], characters.alphabet[rows], characters.names)
+
+
+class OneShotRuns(NamedTuple):
+    """The official classification runs: in each, 20 characters of one alphabet by one person, then by another.
+
+    Attributes:
+        training, test: one drawing a character, uint8, shape (runs, 20, height, width).
+        target: which training drawing shows the character of a test drawing, int64, shape (runs, 20).
+    """
+
+    training: Tensor
+    test: Tensor
+    target: Tensor
+
+
+def oneshot_runs(size: int = 28) -> OneShotRuns:
+    """The 20 runs that Lake et al. compare people and models on; their characters are of the evaluation set."""
+    folder = folder_from("WORKEDPAPERS_DATA")
+    assert folder is not None
+    parts = []
+    with ZipFile(folder / "omniglot" / "omniglot_oneshot_runs.zip") as archive:
+        for run in range(1, 21):
+            pairs = [line.split() for line in archive.read(f"run{run:02}/class_labels.txt").decode().splitlines()]
+            training = sorted({b for _, b in pairs})
+            drawings = [
+                torch.stack([_drawing(archive.read(n), size) for n in names])
+                for names in (training, [a for a, _ in pairs])
+            ]
+            parts.append((*drawings, torch.tensor([training.index(b) for _, b in pairs])))
+    return OneShotRuns(*(torch.stack(part) for part in zip(*parts, strict=True)))
+
+
+def _drawing(png: bytes, size: int) -> Tensor:
+    """A drawing of a zip, ink bright, each pixel the mean of an area."""
+    with Image.open(io.BytesIO(png)) as image:
+        bright = Image.fromarray(255 - np.asarray(image.convert("L")))
+    return torch.from_numpy(np.asarray(bright.resize((size, size), Image.Resampling.BOX)).copy())

@@ -1,5 +1,6 @@
 """Networks that learn to name drawings within an episode, trained on some alphabets and tested on others."""
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from workedpapers.lab import progress
 from workedpapers.memory_augmented import MemoryAugmentedNetwork, MemoryState
-from workedpapers.tasks.omniglot import Characters, Episodes, draw_episodes, omniglot, split_alphabets, with_rotations
+from workedpapers.tasks.omniglot import Characters, draw_episodes, omniglot, split_alphabets, with_rotations
 
 from .labels import answer, deal, encode, loss, symbols
 from .rivals import FeedForward, Matching, Recurrent, Transformer
@@ -20,6 +21,7 @@ SIZE = 14  # pixels of a side
 SHOWINGS = 10  # of a class, that accuracies are told apart by
 TEST_SEED = 1_000_000
 POINTS = 50  # of a training curve
+WINDOW = 50  # updates over which answers are counted before a class is added
 
 
 @dataclass(frozen=True)
@@ -30,18 +32,20 @@ class FewShot:
         model: "memory", "lstm", "feedforward", "transformer" or "matching".
         classes, length: of an episode, in the test and at the end of the training.
         labels: as in `labels.deal`.
-        start, grow: training begins with episodes of so many classes, one more every so many updates; their length is
-            in proportion.
-        inputs: "offset": the drawing and the label of the step before, as in the paper; "previous": also the drawing of
-            the step before; "aligned": the drawing of the step before with its label, and the present drawing.
+        start, ready: training begins with episodes of so many classes, their length in proportion; one more class comes
+            when of the answers of the last `WINDOW` updates such a share was right.
+        inputs: "offset": the drawing and the label of the step before, as in the paper; "aligned": the drawing of the
+            step before, too, so that drawing and label arrive together.
         hidden: units of the controller or of the network.
         scale: of an LSTM's starting weights, beside torch's.
         slots, width, reads, writes: of the memory.
-        controller, gate, content, targets, ties, erase, order, sharpness, addressing, feedback: as in
+        decay, controller, gate, content, targets, ties, erase, order, sharpness, addressing, feedback: as in
             `MemoryAugmentedNetwork` (content: its write_content).
         wiped: whether the memory is emptied before an episode; else all episodes are one long stream.
         learning_rate, updates, batch: of Adam; gradients are clipped at the norm 10.
         tested: also test episodes of so many classes, length in proportion.
+        ways: the official one-shot runs, asked among so many characters.
+        probed: whether to read out the memory's rows.
         episodes: of a test.
     """
 
@@ -50,7 +54,7 @@ class FewShot:
     length: int = 50
     labels: str = "one-hot"
     start: int = 3
-    grow: int = 400
+    ready: float = 0.6
     inputs: str = "offset"
     hidden: int = 100
     scale: float = 1.0
@@ -58,6 +62,7 @@ class FewShot:
     width: int = 20
     reads: int = 2
     writes: int = 1
+    decay: float = 0.95
     controller: str = "lstm"
     gate: str = "controller"
     content: str = "key"
@@ -73,6 +78,8 @@ class FewShot:
     updates: int = 3000
     batch: int = 16
     tested: tuple[int, ...] = ()
+    ways: tuple[int, ...] = ()
+    probed: bool = False
     episodes: int = 400
 
 
@@ -100,12 +107,11 @@ class Batch:
     """
 
     def __init__(
-        self, pixels: Tensor, episodes: Episodes, digits: Tensor, device: torch.device
-    ) -> None:  # digits: of every class
-        self.drawing = pixels[episodes.character, episodes.drawing].to(device)
-        self.which, self.showing = episodes.label.to(device), episodes.instance.to(device)
-        self.all_digits = digits.to(device)
-        self.digits = self.all_digits[torch.arange(digits.shape[0], device=device), self.which]
+        self, drawing: Tensor, which: Tensor, showing: Tensor, all_digits: Tensor, device: torch.device
+    ) -> None:
+        self.drawing, self.all_digits = drawing.to(device), all_digits.to(device)
+        self.which, self.showing = which.to(device), showing.to(device)
+        self.digits = self.all_digits[torch.arange(len(all_digits), device=device), self.which]
 
     def inputs(self, kind: str, values: int) -> Tensor:
         """What the network is given, (length, batch, input): see `FewShot.inputs`."""
@@ -113,7 +119,6 @@ class Batch:
         before = [F.pad(value[:-1], (0, 0, 0, 0, 1, 0)) for value in (label, self.drawing)]
         parts = {
             "offset": (self.drawing, before[0]),
-            "previous": (self.drawing, before[1], before[0]),
             "aligned": (self.drawing, before[1], before[0]),
         }
         return torch.cat(parts[kind], -1)
@@ -126,7 +131,8 @@ def draw(
     pixels, mask = drawings(part)
     length = config.length * classes // config.classes
     episodes = draw_episodes(mask, batch, classes, length, generator=generator)
-    return Batch(pixels, episodes, deal(config.labels, classes, batch, generator), device)
+    digits = deal(config.labels, classes, batch, generator)
+    return Batch(pixels[episodes.character, episodes.drawing], episodes.label, episodes.instance, digits, device)
 
 
 def most_classes(config: FewShot) -> int:
@@ -157,6 +163,7 @@ def build(config: FewShot) -> nn.Module:
         width=config.width,
         reads=config.reads,
         writes=config.writes,
+        decay=config.decay,
         targets=config.targets,
         ties=config.ties,
         erase=config.erase,
@@ -192,29 +199,35 @@ class Learner:
         return logits
 
 
-def classes_at(update: int, config: FewShot) -> int:
-    """How many classes the training episodes of an update have."""
-    return min(config.classes, config.start + update // config.grow)
+def train(config: FewShot, seed: int, device: torch.device) -> tuple[Learner, dict[str, list[float]]]:
+    """A trained network, and its training as means over `POINTS` equal parts.
 
-
-def train(config: FewShot, seed: int, device: torch.device) -> tuple[Learner, list[float]]:
-    """A trained network, and its loss, nats a step, as means over `POINTS` equal parts of the training."""
+    Returns: the learner; `curve`: the loss, nats a step; `right`: the share of right answers; `count`: of classes.
+    """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     learner = Learner(config, device)
     parameters = list(learner.network.parameters())
     descent = torch.optim.Adam(parameters, lr=config.learning_rate)
-    losses = []
-    for update in progress(range(config.updates), config.model):
-        batch = draw(config, "train", classes_at(update, config), config.batch, generator, device)
-        error = loss(learner(batch), batch.digits)
+    classes, recent = min(config.start, config.classes), deque[float](maxlen=WINDOW)
+    path = []
+    for _ in progress(range(config.updates), config.model):
+        batch = draw(config, "train", classes, config.batch, generator, device)
+        logits = learner(batch)
+        error = loss(logits, batch.digits)
         descent.zero_grad()
         error.backward()
         nn.utils.clip_grad_norm_(parameters, 10.0)
         descent.step()
-        losses.append(error.detach())
-    parts = torch.stack(losses).tensor_split(min(POINTS, config.updates))
-    return learner, [float(part.mean()) for part in parts]
+        right = (answer(logits.detach(), batch.digits.shape[-1]) == batch.digits).all(-1)
+        recent.append(float(right.float().mean()))
+        path.append((error.item(), recent[-1], float(classes)))
+        if classes < config.classes and len(recent) == WINDOW and sum(recent) >= config.ready * WINDOW:
+            classes += 1
+            recent.clear()
+    parts = torch.tensor(path, dtype=torch.float64).tensor_split(min(POINTS, config.updates))
+    means = torch.stack([part.mean(0) for part in parts]).T.tolist()
+    return learner, dict(zip(("curve", "right", "count"), means, strict=True))
 
 
 def test_batches(config: FewShot, classes: int, device: torch.device) -> Iterator[Batch]:
@@ -253,14 +266,3 @@ def test(learner: Learner, classes: int, device: torch.device) -> dict[str, list
         steps += hit.numel()
     accuracy = (right / shown.clamp(min=1)).tolist()
     return {"accuracy": accuracy, "rivals": (rivals / steps).tolist(), "confused": (confused / steps).tolist()}
-
-
-def run(config: FewShot, seed: int, device: torch.device) -> dict[str, object]:
-    """Train, then test on alphabets that the network has not seen.
-
-    Returns: of `test`; `curve`, of `train`; `parameters`, a count; `more`: accuracies at the class counts `tested`.
-    """
-    learner, curve = train(config, seed, device)
-    parameters = sum(parameter.numel() for parameter in learner.network.parameters())
-    more = [test(learner, classes, device)["accuracy"] for classes in config.tested]
-    return {**test(learner, config.classes, device), "curve": curve, "parameters": parameters, "more": more}
