@@ -37,7 +37,7 @@ class FewShot:
         inputs: "offset": the drawing and the label of the step before, as in the paper; "aligned": the drawing of the
             step before, too, so that drawing and label arrive together.
         hidden: units of the controller or of the network.
-        scale: of an LSTM's starting weights, beside torch's.
+        gain: of an LSTM's starting weights, beside torch's.
         slots, width, reads, writes: of the memory.
         decay, controller, gate, content, targets, ties, erase, order, sharpness, addressing, feedback: as in
             `MemoryAugmentedNetwork` (content: its write_content).
@@ -57,7 +57,7 @@ class FewShot:
     ready: float = 0.6
     inputs: str = "offset"
     hidden: int = 100
-    scale: float = 1.0
+    gain: float = 1.0
     slots: int = 64
     width: int = 20
     reads: int = 2
@@ -147,7 +147,7 @@ def build(config: FewShot) -> nn.Module:
     drawing = SIZE**2
     inputs = output + drawing * (1 if config.inputs == "offset" else 2)
     if config.model == "lstm":
-        return Recurrent(inputs, output, config.hidden, config.scale)
+        return Recurrent(inputs, output, config.hidden, config.gain)
     if config.model == "feedforward":
         return FeedForward(inputs, output, config.hidden)
     if config.model == "transformer":
@@ -185,18 +185,19 @@ class Learner:
         self.carried: MemoryState | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
-        """Logits, (length, batch, output)."""
+        """Logits of the names in use, (length, batch, digits · values)."""
         input = batch.inputs(self.config.inputs, self.values)
+        used = batch.all_digits.shape[1] if self.config.labels == "one-hot" else None
         if not isinstance(self.network, MemoryAugmentedNetwork):
             logits: Tensor = self.network(input)
-            return logits
+            return logits[..., :used]
         state = self.network.initial_state(input.shape[1])
         if self.carried is not None:
             state = state._replace(memory=self.carried)
         logits, state = self.network(input, state)
         if not self.config.wiped:
             self.carried = MemoryState(*(part.detach() for part in state.memory))
-        return logits
+        return logits[..., :used]
 
 
 def train(config: FewShot, seed: int, device: torch.device) -> tuple[Learner, dict[str, list[float]]]:
