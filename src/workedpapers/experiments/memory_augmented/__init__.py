@@ -5,13 +5,14 @@ from typing import Any
 from workedpapers.lab import Experiment
 
 from .neighbours import NEIGHBOURS, Neighbours
-from .tables import SEARCH_BINDINGS, SEARCH_FIVE, SEARCH_READINGS
+from .tables import ARMS, SEARCH_BINDINGS, SEARCH_READINGS, SEARCH_RIVALS, named, table
 
-__all__ = ["EXPERIMENTS", "Neighbours"]
+__all__ = ["ARMS", "EXPERIMENTS", "Neighbours", "named"]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
-    "neighbours": NEIGHBOURS,
-    "search_five": SEARCH_FIVE,
+    "search_rivals": SEARCH_RIVALS,
     "search_readings": SEARCH_READINGS,
     "search_bindings": SEARCH_BINDINGS,
+    "neighbours": NEIGHBOURS,
+    **{group: table(list(arms.values())) for group, arms in ARMS.items()},
 }

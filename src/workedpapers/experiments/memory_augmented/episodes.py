@@ -31,7 +31,7 @@ class FewShot:
     Args:
         model: "memory", "lstm", "feedforward", "transformer" or "matching".
         classes, length: of an episode, in the test and at the end of the training.
-        labels: as in `labels.deal`.
+        labels: as in `labels.deal`; easier: labels that training begins with, until they are mastered, if any.
         start, ready: training begins with episodes of so many classes, their length in proportion; one more class comes
             when of the answers of the last `WINDOW` updates such a share was right.
         inputs: "offset": the drawing and the label of the step before, as in the paper; "aligned": the drawing of the
@@ -53,6 +53,7 @@ class FewShot:
     classes: int = 5
     length: int = 50
     labels: str = "one-hot"
+    easier: str | None = None
     start: int = 3
     ready: float = 0.6
     inputs: str = "offset"
@@ -125,13 +126,19 @@ class Batch:
 
 
 def draw(
-    config: FewShot, part: str, classes: int, batch: int, generator: torch.Generator, device: torch.device
+    config: FewShot,
+    part: str,
+    classes: int,
+    batch: int,
+    generator: torch.Generator,
+    device: torch.device,
+    labels: str | None = None,
 ) -> Batch:
     """Fresh episodes of so many classes, of the "train" or the "test" alphabets."""
     pixels, mask = drawings(part)
     length = config.length * classes // config.classes
     episodes = draw_episodes(mask, batch, classes, length, generator=generator)
-    digits = deal(config.labels, classes, batch, generator)
+    digits = deal(labels or config.labels, classes, batch, generator)
     return Batch(pixels[episodes.character, episodes.drawing], episodes.label, episodes.instance, digits, device)
 
 
@@ -211,9 +218,10 @@ def train(config: FewShot, seed: int, device: torch.device) -> tuple[Learner, di
     parameters = list(learner.network.parameters())
     descent = torch.optim.Adam(parameters, lr=config.learning_rate)
     classes, recent = min(config.start, config.classes), deque[float](maxlen=WINDOW)
+    labels = config.easier or config.labels
     path = []
     for _ in progress(range(config.updates), config.model):
-        batch = draw(config, "train", classes, config.batch, generator, device)
+        batch = draw(config, "train", classes, config.batch, generator, device, labels)
         logits = learner(batch)
         error = loss(logits, batch.digits)
         descent.zero_grad()
@@ -223,8 +231,9 @@ def train(config: FewShot, seed: int, device: torch.device) -> tuple[Learner, di
         right = (answer(logits.detach(), batch.digits.shape[-1]) == batch.digits).all(-1)
         recent.append(float(right.float().mean()))
         path.append((error.item(), recent[-1], float(classes)))
-        if classes < config.classes and len(recent) == WINDOW and sum(recent) >= config.ready * WINDOW:
-            classes += 1
+        if len(recent) == WINDOW and sum(recent) >= config.ready * WINDOW:
+            classes = min(classes + (labels == config.labels), config.classes)
+            labels = config.labels
             recent.clear()
     parts = torch.tensor(path, dtype=torch.float64).tensor_split(min(POINTS, config.updates))
     means = torch.stack([part.mean(0) for part in parts]).T.tolist()
