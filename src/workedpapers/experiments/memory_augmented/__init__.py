@@ -4,12 +4,14 @@ from typing import Any
 
 from workedpapers.lab import Experiment
 
+from .episodes import FewShot, test, train
 from .neighbours import NEIGHBOURS, Neighbours
-from .tables import ARMS, SEARCH_BINDINGS, SEARCH_READINGS, SEARCH_RIVALS, named, table
+from .tables import ARMS, CHECK, LIVE, SEARCH_BINDINGS, SEARCH_READINGS, SEARCH_RIVALS, named, table
 
-__all__ = ["ARMS", "EXPERIMENTS", "Neighbours", "named"]
+__all__ = ["ARMS", "EXPERIMENTS", "LIVE", "FewShot", "Neighbours", "named", "test", "train"]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
+    "check": CHECK,
     "search_rivals": SEARCH_RIVALS,
     "search_readings": SEARCH_READINGS,
     "search_bindings": SEARCH_BINDINGS,

@@ -4,20 +4,32 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workedpapers.lab import progress
-from workedpapers.memory_augmented import MemoryAugmentedNetwork, MemoryState
-from workedpapers.tasks.omniglot import Characters, draw_episodes, omniglot, split_alphabets, with_rotations
+from workedpapers.memory_augmented import (
+    Addressing,
+    Content,
+    Controller,
+    Gate,
+    MemoryAugmentedNetwork,
+    MemoryState,
+    Order,
+    Targets,
+    Ties,
+)
+from workedpapers.tasks.omniglot import Characters, draw_episodes, omniglot, split_alphabets, strokes, with_rotations
 
-from .labels import answer, deal, encode, loss, symbols
+from .labels import answer, deal, encode, loss, symbols, values_in_use
 from .rivals import FeedForward, Matching, Recurrent, Transformer
 
 HELD_OUT = 6  # alphabets to test on
 SIZE = 14  # pixels of a side
+STROKES = {"classes": 300, "drawings": 20, "alphabets": 30, "seed": 0}
 SHOWINGS = 10  # of a class, that accuracies are told apart by
 TEST_SEED = 1_000_000
 POINTS = 50  # of a training curve
@@ -29,6 +41,7 @@ class FewShot:
     """A network, its episodes and its training.
 
     Args:
+        data: "omniglot", or "strokes", characters that a small generator draws.
         model: "memory", "lstm", "feedforward", "transformer" or "matching".
         classes, length: of an episode, in the test and at the end of the training.
         labels: as in `labels.deal`; easier: labels that training begins with, until they are mastered, if any.
@@ -40,7 +53,7 @@ class FewShot:
         gain: of an LSTM's starting weights, beside torch's.
         slots, width, reads, writes: of the memory.
         decay, controller, gate, content, targets, ties, erase, order, sharpness, addressing, feedback: as in
-            `MemoryAugmentedNetwork` (content: its write_content).
+            `MemoryAugmentedNetwork` (content: its write_content); under "ntm" sharpness is where key strengths start.
         wiped: whether the memory is emptied before an episode; else all episodes are one long stream.
         learning_rate, updates, batch: of Adam; gradients are clipped at the norm 10.
         tested: also test episodes of so many classes, length in proportion.
@@ -49,6 +62,7 @@ class FewShot:
         episodes: of a test.
     """
 
+    data: str = "omniglot"
     model: str = "memory"
     classes: int = 5
     length: int = 50
@@ -64,15 +78,15 @@ class FewShot:
     reads: int = 2
     writes: int = 1
     decay: float = 0.95
-    controller: str = "lstm"
-    gate: str = "controller"
-    content: str = "key"
-    targets: str = "own"
-    ties: str = "first"
+    controller: Controller = "lstm"
+    gate: Gate = "controller"
+    content: Content = "key"
+    targets: Targets = "own"
+    ties: Ties = "first"
     erase: bool = True
-    order: str = "write"
-    sharpness: float | str | None = None
-    addressing: str = "lru"
+    order: Order = "write"
+    sharpness: float | Literal["learned"] | None = None
+    addressing: Addressing = "lru"
     feedback: bool = True
     wiped: bool = True
     learning_rate: float = 0.003
@@ -85,9 +99,15 @@ class FewShot:
 
 
 @cache
-def drawings(part: str) -> tuple[Tensor, Tensor]:
+def drawings(data: str, part: str) -> tuple[Tensor, Tensor]:
     """Drawings of the "train" or "test" alphabets, with rotations, (characters, drawings, pixels), and their mask."""
-    train, test = split_alphabets(omniglot(), HELD_OUT)
+    if data == "omniglot":
+        characters = omniglot()
+    elif data == "strokes":
+        characters = strokes(**STROKES)
+    else:
+        raise ValueError(f"data must be omniglot or strokes, got {data!r}")
+    train, test = split_alphabets(characters, HELD_OUT)
     return flatten(with_rotations(train if part == "train" else test))
 
 
@@ -105,11 +125,13 @@ class Batch:
         drawing: (length, batch, pixels).
         digits: of the right labels, (length, batch, digits); all_digits: of every class, (batch, classes, digits).
         which, showing: class in its episode, and how often it was shown, (length, batch).
+        values: that a digit can have in these episodes.
     """
 
     def __init__(
-        self, drawing: Tensor, which: Tensor, showing: Tensor, all_digits: Tensor, device: torch.device
+        self, drawing: Tensor, which: Tensor, showing: Tensor, all_digits: Tensor, values: int, device: torch.device
     ) -> None:
+        self.values = values
         self.drawing, self.all_digits = drawing.to(device), all_digits.to(device)
         self.which, self.showing = which.to(device), showing.to(device)
         self.digits = self.all_digits[torch.arange(len(all_digits), device=device), self.which]
@@ -135,11 +157,14 @@ def draw(
     labels: str | None = None,
 ) -> Batch:
     """Fresh episodes of so many classes, of the "train" or the "test" alphabets."""
-    pixels, mask = drawings(part)
+    pixels, mask = drawings(config.data, part)
     length = config.length * classes // config.classes
     episodes = draw_episodes(mask, batch, classes, length, generator=generator)
-    digits = deal(labels or config.labels, classes, batch, generator)
-    return Batch(pixels[episodes.character, episodes.drawing], episodes.label, episodes.instance, digits, device)
+    labels = labels or config.labels
+    digits, values = deal(labels, classes, batch, generator), values_in_use(labels, classes)
+    return Batch(
+        pixels[episodes.character, episodes.drawing], episodes.label, episodes.instance, digits, values, device
+    )
 
 
 def most_classes(config: FewShot) -> int:
@@ -161,7 +186,7 @@ def build(config: FewShot) -> nn.Module:
         return Transformer(inputs, output, config.hidden, config.length * most_classes(config) // config.classes)
     if config.model == "matching":
         return Matching(drawing, config.hidden)
-    return MemoryAugmentedNetwork(
+    network = MemoryAugmentedNetwork(
         inputs,
         output,
         controller=config.controller,
@@ -176,11 +201,16 @@ def build(config: FewShot) -> nn.Module:
         erase=config.erase,
         gate=config.gate,
         write_content=config.content,
-        sharpness=config.sharpness,
+        sharpness=config.sharpness if config.addressing == "lru" else None,
         order=config.order,
         addressing=config.addressing,
         feedback=config.feedback,
     )
+    if config.addressing == "ntm" and isinstance(config.sharpness, float):
+        start, count = (network.head_sizes[name] for name in ("keys", "strength"))
+        with torch.no_grad():
+            network.heads.bias[start : start + count] += config.sharpness
+    return network
 
 
 class Learner:
@@ -194,17 +224,20 @@ class Learner:
     def __call__(self, batch: Batch) -> Tensor:
         """Logits of the names in use, (length, batch, digits · values)."""
         input = batch.inputs(self.config.inputs, self.values)
-        used = batch.all_digits.shape[1] if self.config.labels == "one-hot" else None
         if not isinstance(self.network, MemoryAugmentedNetwork):
             logits: Tensor = self.network(input)
-            return logits[..., :used]
+            return self._in_use(logits, batch)
         state = self.network.initial_state(input.shape[1])
         if self.carried is not None:
             state = state._replace(memory=self.carried)
         logits, state = self.network(input, state)
         if not self.config.wiped:
             self.carried = MemoryState(*(part.detach() for part in state.memory))
-        return logits[..., :used]
+        return self._in_use(logits, batch)
+
+    def _in_use(self, logits: Tensor, batch: Batch) -> Tensor:
+        digits = batch.all_digits.shape[-1]
+        return logits.unflatten(-1, (digits, self.values))[..., : batch.values].flatten(-2)
 
 
 def train(config: FewShot, seed: int, device: torch.device) -> tuple[Learner, dict[str, list[float]]]:

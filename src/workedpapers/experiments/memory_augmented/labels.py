@@ -6,23 +6,26 @@ from torch import Tensor
 
 LETTERS = 5  # in a word
 SYMBOLS = 5  # that a letter can be
-LABELS = ("one-hot", "words", "spread", "close")
+NUMBERED = ("one-hot", "numbers")  # labels whose digits lie below the number of classes
+LABELS = ("one-hot", "numbers", "words", "spread", "close")
 
 
 def deal(labels: str, classes: int, batch: int, generator: torch.Generator) -> Tensor:
     """The label of every class of every episode, as digits, int64, (batch, classes, digits).
 
     Args:
-        labels: "one-hot": one digit, the class's number; "words": different words of five letters at random; "spread":
-            words that differ in every letter; "close": words that differ in one, the same for all.
+        labels: "one-hot": one digit, the class's number; "numbers": words whose letters are all that number; "words":
+            different words of five letters at random; "spread": words that differ in every letter; "close": words that
+            differ in one, the same for all.
     Raises: ValueError: other labels; more classes than symbols where words are spread or close.
     """
     if labels not in LABELS:
         raise ValueError(f"labels must be one of {', '.join(LABELS)}, got {labels!r}")
-    if labels in ("spread", "close") and classes > SYMBOLS:
+    if labels in ("numbers", "spread", "close") and classes > SYMBOLS:
         raise ValueError(f"labels {labels!r} take at most {SYMBOLS} classes, got {classes}")
-    if labels == "one-hot":
-        return torch.arange(classes).expand(batch, -1).unsqueeze(-1)
+    if labels in NUMBERED:
+        letters = 1 if labels == "one-hot" else LETTERS
+        return torch.arange(classes).view(1, -1, 1).expand(batch, -1, letters)
     if labels == "words":
         words = torch.rand(batch, SYMBOLS**LETTERS, generator=generator).topk(classes).indices
         powers = SYMBOLS ** torch.arange(LETTERS)
@@ -37,6 +40,11 @@ def deal(labels: str, classes: int, batch: int, generator: torch.Generator) -> T
 def symbols(labels: str, classes: int) -> tuple[int, int]:
     """Digits of a label, and values of each."""
     return (1, classes) if labels == "one-hot" else (LETTERS, SYMBOLS)
+
+
+def values_in_use(labels: str, classes: int) -> int:
+    """Values that a digit has in episodes of so many classes."""
+    return classes if labels in NUMBERED else SYMBOLS
 
 
 def encode(digits: Tensor, values: int) -> Tensor:

@@ -1,6 +1,6 @@
 """Nearest neighbours among the earlier drawings of an episode, in pixels or in features that were learned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import torch
@@ -19,6 +19,7 @@ class Neighbours:
     """A vote of the nearest earlier drawings, without training on episodes.
 
     Args:
+        data: as in `FewShot`.
         features: "pixels"; "components": 50 principal ones of the training alphabets; "classifier": the last hidden
             layer of a network that was trained to tell all training characters apart.
         neighbours: how many vote; the nearest decides between labels with as many votes.
@@ -27,6 +28,7 @@ class Neighbours:
         episodes, batch: of the test.
     """
 
+    data: str = "omniglot"
     features: str = "pixels"
     neighbours: int = 1
     classes: int = 5
@@ -37,9 +39,9 @@ class Neighbours:
     batch: int = 16
 
 
-def components(count: int) -> nn.Module:
+def components(config: Neighbours, count: int) -> nn.Module:
     """A projection on the principal components of the training alphabets' drawings."""
-    pixels, mask = drawings("train")
+    pixels, mask = drawings(config.data, "train")
     found = pixels[mask]
     _, _, axes = torch.pca_lowrank(found, count, niter=4)
     layer = nn.Linear(found.shape[1], count)
@@ -51,7 +53,7 @@ def components(count: int) -> nn.Module:
 
 def classifier(config: Neighbours, seed: int, device: torch.device) -> nn.Module:
     """The layers below the output of a small convolutional network that was trained on every training character."""
-    pixels, mask = drawings("train")
+    pixels, mask = drawings(config.data, "train")
     character, drawing = mask.nonzero(as_tuple=True)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -101,7 +103,9 @@ def accuracy(features: nn.Module, config: Neighbours, device: torch.device) -> l
     """Share of right answers by showing."""
     generator = torch.Generator().manual_seed(0)
     right, shown = torch.zeros(2, SHOWINGS, dtype=torch.float64)
-    episodes = FewShot(classes=config.classes, length=config.length, episodes=config.episodes, batch=config.batch)
+    episodes = FewShot(
+        data=config.data, classes=config.classes, length=config.length, episodes=config.episodes, batch=config.batch
+    )
     for batch in test_batches(episodes, config.classes, device):
         hit = vote(_features(features, batch), batch.which, config.neighbours, config.classes, generator) == batch.which
         for k in range(SHOWINGS):
@@ -122,22 +126,20 @@ def run(config: Neighbours, seed: int, device: torch.device) -> dict[str, object
     if config.features == "pixels":
         features: nn.Module = nn.Identity()
     elif config.features == "components":
-        features = components(50).to(device)
+        features = components(config, 50).to(device)
     else:
         features = classifier(config, seed, device)
     return {"accuracy": accuracy(features, config, device)}
 
 
+_check = Neighbours(data="strokes", classes=3, length=12, episodes=32)
 NEIGHBOURS = Experiment(
     "memory_augmented_neighbours",
     Neighbours,
     run,
     {
-        "book": [Neighbours(features, k) for features, k in product(FEATURES, range(1, 6))],
-        "check": [
-            Neighbours("pixels", 4, 3, 12, episodes=32),
-            Neighbours("classifier", 1, 3, 12, updates=3, episodes=32),
-        ],
+        "book": [Neighbours(features=features, neighbours=k) for features, k in product(FEATURES, range(1, 6))],
+        "check": [replace(_check, neighbours=4), replace(_check, features="classifier", updates=3)],
     },
     {"book": range(3), "check": range(1)},
 )

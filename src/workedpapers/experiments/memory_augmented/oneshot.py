@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from workedpapers.tasks.omniglot import oneshot_runs
 
 from .episodes import SIZE, Batch, Learner
-from .labels import answer, deal, symbols
+from .labels import answer, deal, symbols, values_in_use
 
 ORDERS = 10  # in which the characters of a question are shown
 
@@ -32,7 +32,8 @@ def official(learner: Learner, ways: int, device: torch.device) -> float:
             drawing = torch.cat((training[run][shown.T], test[run].unsqueeze(0)))  # (ways + 1, 20, pixels)
             which = torch.cat((torch.arange(ways).unsqueeze(1).expand(-1, 20), (order == 0).int().argmax(1)[None]))
             digits = deal(learner.config.labels, ways, 20, generator)
-            batch = Batch(drawing, which, torch.ones_like(which), digits, device)
+            values = values_in_use(learner.config.labels, ways)
+            batch = Batch(drawing, which, torch.ones_like(which), digits, values, device)
             found = answer(learner(batch)[-1], symbols(learner.config.labels, ways)[0])
             right.append((found == batch.digits[-1]).all(-1).float())
     return float(torch.cat(right).mean())

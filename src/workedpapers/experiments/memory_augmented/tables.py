@@ -64,12 +64,12 @@ SEARCHED_READINGS = ("base", "strength 1", "strength learned", "NTM")
 SEARCHED_BINDINGS = ("no feedback", "feed-forward", "aligned", "lstm", "aligned, lstm")
 
 
-#: Words of five letters. Training begins with words that differ in every letter.
-WORDS = replace(FIVE, labels="words", easier="spread", sharpness=SHARP, ways=(5, 20))
+#: Words of five letters. Training begins with words such as aaaaa and bbbbb.
+WORDS = replace(FIVE, labels="words", easier="numbers", sharpness=SHARP, ways=(5, 20))
 WORD_ARMS: Mapping[str, FewShot] = {
     "words": WORDS,
-    "spread": replace(WORDS, labels="spread", easier=None, ways=(5,)),
-    "close": replace(WORDS, labels="close", easier="spread", ways=(5,)),
+    "spread": replace(WORDS, labels="spread", ways=(5,)),
+    "close": replace(WORDS, labels="close", ways=(5,)),
     "lstm, words": replace(WORDS, model="lstm", gain=2.0, sharpness=None),
     "matching, words": replace(WORDS, model="matching", sharpness=None),
 }
@@ -106,3 +106,35 @@ ARMS: Mapping[str, Mapping[str, FewShot]] = {
 def named(group: str, name: str) -> Experiment[FewShot]:
     """One arm of a table."""
     return table([ARMS[group][name]])
+
+
+_tiny = FewShot(
+    data="strokes",
+    classes=3,
+    length=12,
+    start=2,
+    ready=0.3,
+    hidden=12,
+    slots=5,
+    width=4,
+    updates=60,
+    batch=4,
+    episodes=8,
+)
+CHECK = table(
+    [
+        replace(_tiny, probed=True),
+        replace(_tiny, sharpness="learned", content="separate", gate="learned", writes=2, updates=3, tested=(4,)),
+        replace(_tiny, controller="feedforward", inputs="aligned", wiped=False, updates=3),
+        replace(_tiny, addressing="ntm", sharpness=SHARP, updates=3),
+        replace(_tiny, order="address", targets="shared", ties="all", erase=False, feedback=False, updates=3),
+        replace(_tiny, model="lstm", labels="close", easier="numbers", updates=60, gain=2.0),
+        replace(_tiny, model="transformer", labels="spread", updates=3),
+        replace(_tiny, model="matching", labels="words", updates=3),
+        replace(_tiny, model="feedforward", updates=3),
+    ],
+    range(1),
+    "check",
+)
+#: What the lesson trains before the reader's eyes.
+LIVE = FewShot(data="strokes", classes=3, length=24, slots=16, hidden=64, sharpness=SHARP, updates=400, episodes=96)
