@@ -99,7 +99,7 @@ def random_keys(*shape, width=40):
 # $$ \max_iw(i) \le \frac{e^{2\beta}}{e^{2\beta}+N-1} \tag{MANN.14} $$
 #
 # Both are reached by one slot along the key and all others against it. If the others are orthogonal or blank, $e^{\beta}$ stands for
-# $e^{2\beta}$. With no factor, doubling the memory halves the peak:
+# $e^{2\beta}$. With no factor, twice the memory has nearly half the peak:
 
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Largest possible weight of one slot against the number of slots from 2 to 4,096, both on log axes, for key strengths 1, 3, 10 and 30, as solid lines; dashed lines for orthogonal other slots lie below them. At strength 1 the solid line falls with slope minus one from some ten slots on and passes a dot at 128 slots and 5.5 percent, the dashed one a dot at 2.1 percent. At strengths 10 and 30 the solid lines stay at one."}} tags=["hide-input"]
@@ -211,8 +211,8 @@ for text, value in (
 #
 # $$ K(k,\,a\,k') = K(k,k') \quad\text{for every } a>0 \tag{MANN.16} $$
 #
-# Follow the equations from a memory of zeros with the gate at one half. Step 1 writes $\frac12k_1$ to one slot and reads it. The other
-# rows are zero, have cosine zero, and get 0.77% of the weight each. Step 2 writes half of $k_2$ to the next slot. The other half goes
+# Follow the equations from a memory of zeros with the gate at one half. Step 1 writes $\frac12k_1$ to one slot and reads it; nothing has
+# been read before, so the other half goes nowhere. The other rows are zero, have cosine zero, and get 0.77% of the weight each. Step 2 writes half of $k_2$ to the next slot. The other half goes
 # where step 1 has read, which is everywhere. Now all rows that were zero hold a trace of $k_2$ and nothing else, and their cosine with
 # $k_2$ is exactly one, as is that of the slot just written. The read is a plain mean but for the slot of $k_1$.
 #
@@ -289,8 +289,8 @@ plt.show()
 
 # %% [markdown]
 # With unrelated keys the smears average out, and the contrast climbs back to 2.3 by step 30. With keys that share a part (their cosines are
-# about 0.64) it stays at 1.2. Public reproductions start the memory at $10^{-6}$ instead of zero. That is no blank either, for by
-# (MANN.16) it is a row of ones:
+# about 0.64) it stays at 1.2. Public reproductions start the memory at $10^{-6}$ instead of zero, with all read weights on the first slot.
+# Such a row is no blank either, for by (MANN.16) it is a row of ones:
 #
 # $$ K(k,\,\varepsilon\mathbf 1) = \operatorname{mean}(k)\,/\operatorname{rms}(k) \tag{MANN.17} $$
 #
@@ -330,8 +330,8 @@ for scale, shift in ((1.0, 0.0), (1.0, 0.4), (0.0, 0.7), (2.0, -1.0)):
 # %% [markdown]
 # ## 3. How long does a slot live?
 #
-# **About $N$ steps divided by the number of write heads. What counts is the order of the usages, so a level that all slots share changes
-# nothing. Reads that prefer the same slots step after step do.**
+# **About $N$ steps divided by the number of write heads, if $\gamma$ is near one. What counts is the order of the usages, so a level that
+# all slots share changes nothing. Reads that prefer the same slots step after step do.**
 #
 # Unroll (MANN.6) from a usage of zero:
 #
@@ -344,8 +344,8 @@ for scale, shift in ((1.0, 0.0), (1.0, 0.4), (0.0, 0.7), (2.0, -1.0)):
 #
 # $$ w^u_t(i)<w^u_t(j) \iff s_i<s_j, \qquad \text{lifetime } N/W \tag{MANN.19} $$
 #
-# The slot written longest ago goes first, as in a queue. That holds for every $\gamma$ in exact arithmetic. In floating point the mark
-# must not drown in $c_t$: with $\gamma=0.5$ it falls below the last bit of a float32 near one after 24 steps, with 0.95 after 325.
+# The slot written longest ago goes first, as in a queue. That holds for every such $\gamma$ in exact arithmetic. In floating point the mark
+# must not drown in $c_t$: beside a float32 near one it is lost after 24 steps with $\gamma=0.5$, after 325 with 0.95.
 
 # %%
 heads = LeastRecentlyUsedMemory(slots=6, width=3, reads=2, writes=2, decay=0.9)
@@ -585,7 +585,8 @@ plt.show()
 # %% [markdown]
 # The black marks are as reported, from memory. The reproduction by snowkylin reports 23.3% for an LSTM and 35.6% for the memory. In the
 # paper's table of strings nearest neighbours get 4.0% at first showings for five classes and about 0.4% for fifteen. That is $1/C^2$: a
-# neighbour's label is always wrong for a new class, and only at the first step of all, one of $C$ first showings, is there a guess.
+# neighbour's label is always wrong for a new class, and only at the first step of all, one of $C$ first showings, is there a guess, which
+# is right once in $C$.
 #
 # ## 5. Which gradients are missing?
 #
@@ -889,8 +890,8 @@ print(f"H(y | x) with all drawings {whole:.4f}")
 #
 # $$ \sum_{t=1}^T\log\mathcal N(y_t;\,m_t,\,s_t^2) = \log\mathcal N\bigl(y_{1:T};\,0,\,K_T+\sigma^2I\bigr) \tag{MANN.26} $$
 #
-# by the chain rule. Here the inputs to come tell nothing, and no network can be better on average than the process with the true
-# kernel. One with a wrong kernel pays a divergence at every step, and so does a network.
+# by the chain rule, $K_T$ the matrix of all $x_{1:T}$. Here the inputs to come tell nothing, and no network can be better on average than
+# the process with the true kernel. One with a wrong kernel pays a divergence, and so does a network.
 
 
 # %%
@@ -1090,7 +1091,7 @@ plt.show()
 # TODO-COST: cost = sweep(experiment.COST, "book", device="cpu")
 
 # %% [markdown]
-# Counts are not seconds. On a processor the number of small operations a step decides, so the library has few of them (section 10).
+# Counts are not seconds. At these sizes the number of small operations matters as well, so the library has few of them (section 10).
 #
 # ## 9. Conventions and errata
 #
@@ -1106,7 +1107,7 @@ plt.show()
 # | A2 content | the read key $k_t$ is written | a vector of its own in tristandeleu, and by default in snowkylin | the key (`write_content`) | as written; the experiments try both |
 # | A3 several heads | Eq. 6 marks $n$ slots, so one write goes to all of them | tristandeleu: head $j$ has the $j$-th least used; snowkylin: every head has all $n$ | one write head, one slot (`writes`, `targets`) | lifetime $N/W$, section 3 |
 # | A4 order | the read comes from the memory after the write | tristandeleu, and one cell of snowkylin: so; its other cell: weights from before, rows from after | after (`order`) | as written |
-# | A5 gradient | ignored through the choice | none through it, and none into the erased row | the same | section 5 |
+# | A5 gradient | ignored through the choice | what automatic differentiation gives, (MANN.23) | the same | section 5 |
 # | A6 ties | Eq. 6 has "≤" | the first $n$ by a sort | exactly $n$ (`ties`) | E1 |
 #
 # </details>
