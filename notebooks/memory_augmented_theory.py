@@ -212,9 +212,10 @@ for text, value in (
 # $$ K(k,\,a\,k') = K(k,k') \quad\text{for every } a>0 \tag{MANN.16} $$
 #
 # Follow the equations from a memory of zeros with the gate at one half. Step 1 writes $\frac12k_1$ to one slot and reads it; nothing has
-# been read before, so the other half goes nowhere. The other rows are zero, have cosine zero, and get 0.77% of the weight each. Step 2 writes half of $k_2$ to the next slot. The other half goes
-# where step 1 has read, which is everywhere. Now all rows that were zero hold a trace of $k_2$ and nothing else, and their cosine with
-# $k_2$ is exactly one, as is that of the slot just written. The read is a plain mean but for the slot of $k_1$.
+# been read before, so the other half goes nowhere. The other rows are zero, have cosine zero, and get 0.77% of the weight each. Step 2
+# writes half of $k_2$ to the next slot. The other half goes where step 1 has read, which is everywhere. Now all rows that were zero hold
+# a trace of $k_2$ and nothing else, and their cosine with $k_2$ is exactly one, as is that of the slot just written. The read is a plain
+# mean but for the slot of $k_1$.
 #
 # By the same argument the unused rows stay copies of each other: equal rows get equal weights and equal smears. At step $t$ they hold
 # a weighted sum of the keys 2 to $t$. The slot just written holds the key itself and has cosine one with it, the most there is. So with
@@ -801,6 +802,7 @@ def world(T):
     return total
 
 
+# %%
 def prefixes(p):
     """Chances of (past, x_t, y_t) for every t."""
     T = p.dim()
@@ -899,6 +901,7 @@ def rbf(a, b, length):
     return torch.exp(-((a[..., :, None] - b[..., None, :]) ** 2) / (2 * length**2))
 
 
+# %%
 def online(x, y, length, noise):
     """log N(y_t; m_t, s_t²) for every t; x and y of shape (T,) or (episodes, T)."""
     scores = []
@@ -917,9 +920,9 @@ def online(x, y, length, noise):
 for T, length, noise in ((1, 0.5, 0.1), (4, 0.5, 0.1), (9, 1.3, 0.02), (6, 0.2, 1.5)):
     x = 4 * torch.rand(T, generator=source) - 2
     y = torch.randn(T, generator=source)
-    joint = torch.distributions.MultivariateNormal(
-        torch.zeros(T), rbf(x, x, length) + noise * torch.eye(T)
-    )
+    between = torch.cdist(x[:, None], x[:, None])
+    covariance = torch.exp(-0.5 * (between / length) ** 2) + noise * torch.eye(T)
+    joint = torch.distributions.MultivariateNormal(torch.zeros(T), covariance)
     left, right = online(x, y, length, noise).sum(), joint.log_prob(y)
     check("MANN.26", left, right, f"T = {T}, length {length}, σ² = {noise}")
 
