@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from workedpapers.lab import Experiment, progress
 
 from .episodes import SHOWINGS, SIZE, Batch, FewShot, drawings, test_batches
+from .oneshot import questions
 
 FEATURES = ("pixels", "components", "classifier")
 
@@ -26,6 +27,7 @@ class Neighbours:
         classes, length: of an episode.
         updates, learning_rate: of the classifier, by Adam, 256 drawings at a time.
         episodes, batch: of the test.
+        ways: the official one-shot runs, asked among so many characters.
     """
 
     data: str = "omniglot"
@@ -37,6 +39,7 @@ class Neighbours:
     learning_rate: float = 0.001
     episodes: int = 400
     batch: int = 16
+    ways: tuple[int, ...] = ()
 
 
 def components(config: Neighbours, count: int) -> nn.Module:
@@ -119,8 +122,20 @@ def _features(features: nn.Module, batch: Batch) -> Tensor:
     return found.unflatten(0, batch.drawing.shape[:2])
 
 
+@torch.no_grad()
+def asked(features: nn.Module, config: Neighbours, ways: int, device: torch.device) -> float:
+    """Share of right answers in the official runs, as in `oneshot.official`."""
+    generator = torch.Generator().manual_seed(0)
+    right = []
+    for drawing, which in questions(ways, generator):
+        batch = Batch(drawing, which, torch.ones_like(which), which.T.unsqueeze(-1), ways, device)
+        found = vote(_features(features, batch), batch.which, config.neighbours, ways, generator)
+        right.append((found[-1] == batch.which[-1]).float())
+    return float(torch.cat(right).mean())
+
+
 def run(config: Neighbours, seed: int, device: torch.device) -> dict[str, object]:
-    """`accuracy`, by showing."""
+    """`accuracy`, by showing, and `official`: shares right at the numbers of `ways`."""
     if config.features not in FEATURES:
         raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {config.features!r}")
     if config.features == "pixels":
@@ -129,7 +144,8 @@ def run(config: Neighbours, seed: int, device: torch.device) -> dict[str, object
         features = components(config, 50).to(device)
     else:
         features = classifier(config, seed, device)
-    return {"accuracy": accuracy(features, config, device)}
+    found = [asked(features, config, ways, device) for ways in config.ways]
+    return {"accuracy": accuracy(features, config, device), "official": found}
 
 
 _check = Neighbours(data="strokes", classes=3, length=12, episodes=32)
@@ -138,7 +154,9 @@ NEIGHBOURS = Experiment(
     Neighbours,
     run,
     {
-        "book": [Neighbours(features=features, neighbours=k) for features, k in product(FEATURES, range(1, 6))],
+        "book": [
+            Neighbours(features=features, neighbours=k, ways=(5, 20)) for features, k in product(FEATURES, range(1, 6))
+        ],
         "check": [replace(_check, neighbours=4), replace(_check, features="classifier", updates=3)],
     },
     {"book": range(3), "check": range(1)},
