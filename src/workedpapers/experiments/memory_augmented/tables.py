@@ -44,7 +44,7 @@ READINGS: Mapping[str, FewShot] = {
     "no erasing": replace(SMALL, erase=False),
     "ties all": replace(SMALL, ties="all"),
     "decay 0.5": replace(SMALL, decay=0.5),
-    "NTM": replace(SMALL, addressing="ntm", sharpness=None),
+    "NTM": replace(SMALL, addressing="ntm"),
 }
 LONGER = replace(SMALL, updates=2000)
 #: How a drawing and its label come together.
@@ -52,7 +52,6 @@ BINDINGS: Mapping[str, FewShot] = {
     "memory": replace(LONGER, probed=True),
     "no feedback": replace(LONGER, feedback=False, probed=True),
     "feed-forward": replace(LONGER, controller="feedforward", probed=True),
-    "feed-forward, no feedback": replace(LONGER, controller="feedforward", feedback=False),
     "aligned": replace(LONGER, inputs="aligned", probed=True),
     "aligned, feed-forward": replace(LONGER, inputs="aligned", controller="feedforward"),
     "lstm": replace(LONGER, model="lstm", gain=2.0, sharpness=None),
@@ -64,12 +63,20 @@ SEARCHED_READINGS = ("base", "strength 1", "strength learned", "NTM")
 SEARCHED_BINDINGS = ("no feedback", "feed-forward", "aligned", "lstm", "aligned, lstm")
 
 
-#: Words of five letters. Training begins with words such as aaaaa and bbbbb.
-WORDS = replace(FIVE, labels="words", easier="numbers", sharpness=SHARP, ways=(5, 20))
+#: Words of five letters; training begins with aaaaa, bbbbb, ccccc.
+WORDS = FewShot(
+    classes=3,
+    length=30,
+    labels="words",
+    easier="numbers",
+    sharpness=SHARP,
+    updates=4000,
+    tested=(5, 10, 15),
+    ways=(5, 20),
+)
 WORD_ARMS: Mapping[str, FewShot] = {
     "words": WORDS,
-    "spread": replace(WORDS, labels="spread", ways=(5,)),
-    "close": replace(WORDS, labels="close", ways=(5,)),
+    "spread": replace(WORDS, labels="spread", tested=(5,), ways=(5,)),
     "lstm, words": replace(WORDS, model="lstm", gain=2.0, sharpness=None),
     "matching, words": replace(WORDS, model="matching", sharpness=None),
 }
