@@ -6,7 +6,7 @@ from workedpapers.lab import Experiment
 
 from .episodes import FewShot, test, train
 from .neighbours import NEIGHBOURS, Neighbours
-from .tables import ARMS, CHECK, LIVE, SEARCH_BINDINGS, SEARCH_READINGS, SEARCH_RIVALS, named, table
+from .tables import ARMS, CHECK, LIVE, SEARCH_READINGS, SEARCH_RIVALS, named, table
 
 __all__ = ["ARMS", "EXPERIMENTS", "LIVE", "FewShot", "Neighbours", "named", "test", "train"]
 
@@ -14,7 +14,6 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "check": CHECK,
     "search_rivals": SEARCH_RIVALS,
     "search_readings": SEARCH_READINGS,
-    "search_bindings": SEARCH_BINDINGS,
     "neighbours": NEIGHBOURS,
     **{group: table(list(arms.values())) for group, arms in ARMS.items()},
 }

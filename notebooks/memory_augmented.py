@@ -1,0 +1,778 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Memory-augmented networks: learn to look it up
+#
+# **The problem.** A network learns a class from thousands of examples, by moving its weights. Someone who is shown *one* drawing of an unknown letter, with its name, knows it when it comes again.
+#
+# **The idea.** Do not train on letters; train on *episodes*. In each, a few unknown letters come in random order, and their names are dealt anew. So no weight can hold the answer: what pays is a habit, "keep what you see and its name; when a similar thing comes, look the name up". The place to keep it is a memory of $N$ slots, read by similarity,
+#
+# $$ \mathbf r=\sum_{i=1}^N w(i)\,\mathbf M(i),\qquad w(i)=\frac{e^{K(\mathbf k,\,\mathbf M(i))}}{\sum_je^{K(\mathbf k,\,\mathbf M(j))}} $$
+#
+# with a key $\mathbf k$ and the cosine $K$; when something new comes, it overwrites the slot that was **used least**.
+#
+# ```text
+# for each episode:  deal the names anew, empty the memory
+#     for each step: the input is a drawing, and the name of the drawing BEFORE
+#         controller (an LSTM) → key, gate
+#         write the key: where it read last, or into the least used slot
+#         read with the key → guess the name
+#     one step of gradient descent on the names
+# ```
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Setup: installs the package where it is missing
+import importlib.util
+import subprocess
+import sys
+
+source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
+if importlib.util.find_spec("workedpapers") is None:
+    if sys.version_info < (3, 11):
+        raise RuntimeError("workedpapers needs Python 3.11 or newer.")
+    if "/OWNER/" in source:
+        raise RuntimeError(
+            "This copy names no address to install workedpapers from: run `pip install .` "
+            "in the repository's folder, or `make address URL=…` if it is yours."
+        )
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is missing, so pip brings it, too. This takes minutes.")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", source]
+    run = subprocess.run(pip, capture_output=True, text=True)
+    if run.returncode:
+        print(run.stderr)
+        raise RuntimeError(
+            "pip could not install workedpapers: is there a network, and that release?"
+        )
+    importlib.invalidate_caches()
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Imports
+import math
+from itertools import permutations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+
+from workedpapers.experiments import memory_augmented as experiment
+from workedpapers.lab import arm, check, explore, figures, setup, sweep
+from workedpapers.memory_augmented import (
+    LeastRecentlyUsedMemory,
+    MemoryAugmentedNetwork,
+)
+from workedpapers.tasks.omniglot import strokes
+
+device = setup(seed=0)
+torch.set_default_dtype(torch.float64)
+READ, WRITE, DATA, MUTED, ODD = (
+    figures.COLORS[role] for role in ("learned", "fast", "data", "muted", "wrong")
+)
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "An episode of eight steps as a row of small drawings of three letters. Below each, the name that arrives with it, which is that of the drawing before, and the name to answer. Letters A, B, C are first shown at steps 1, 2 and 4; at steps 3, 5, 6, 7 and 8 they come again in other handwriting."}} tags=["hide-input"]
+# @title The idea in one picture: a name comes one step after its drawing
+letters = strokes(3, 4, alphabets=1, size=28, seed=5).images
+ORDER = [0, 1, 0, 2, 1, 2, 0, 1]
+NAMES = ["2", "1", "3"]
+fig, axes = plt.subplots(1, 8, figsize=(9, 1.9))
+for step, (ax, kind) in enumerate(zip(axes, ORDER, strict=True)):
+    ax.imshow(255 - letters[kind, ORDER[:step].count(kind)], cmap="gray")
+    ax.set(xticks=[], yticks=[])
+    given = NAMES[ORDER[step - 1]] if step else "–"
+    ax.set_title(f"given: {given}", fontsize=10, color=DATA)
+    known = kind in ORDER[:step]
+    ax.set_xlabel(
+        f"asked: {NAMES[kind]}" + ("" if known else "\n(a guess)"),
+        fontsize=10,
+        color=READ if known else MUTED,
+    )
+plt.show()
+
+# %% [markdown]
+# At step 1 nobody can know the name; it arrives with step 2. From the second showing on the answer is in the past.
+#
+# **What we found.**
+#
+# - TODO
+#
+# **Use it** TODO
+#
+# **Minutes:** problem 4 · similarity 3 · reading 4 · which slot 4 · writing 4 · controller 4 · whole method 5 · explore 3 · it works 4 · worth 3.
+#
+# **Beside this lesson:** [the experiments](memory_augmented_experiments.ipynb), a figure for each question; [the theory](memory_augmented_theory.ipynb), with bounds, ceilings, errata, cost; the paper, Santoro et al. 2016 ([arXiv 1605.06065](https://arxiv.org/abs/1605.06065)); [this page on Colab](https://colab.research.google.com/github/OWNER/worked-papers/blob/main/notebooks/memory_augmented.ipynb); [the source of the network](https://github.com/OWNER/worked-papers/blob/main/src/workedpapers/memory_augmented.py).
+#
+# Below, code computes both sides of each tagged equation by different routes. `check` prints ✓, or stops the notebook.
+
+# %% [markdown]
+# ## 1. The problem in numbers
+#
+# **One episode by hand: three letters, eight steps, names that are dealt anew.**
+#
+# A drawing is a vector $\mathbf x_t$; to follow the numbers, ours has two entries. The name is a number $y_t$, given as a vector $\mathbf e(y)$ with a one at place $y$. At step $t$ the network sees
+#
+# $$ \tilde{\mathbf x}_t=[\,\mathbf x_t\,;\,\mathbf e(y_{t-1})\,],\qquad \mathbf e(y_0)=\mathbf 0,\qquad\text{and has to answer } y_t \tag{MANN.1} $$
+#
+# The name is *late*. If $y_t$ came with $\mathbf x_t$, the answer would stand in the input; if no names came, there would be nothing to remember.
+
+# %%
+letters = torch.tensor([[1.0, 0.1], [0.2, 1.0], [-0.9, 0.4]])  # A, B, C
+order = torch.tensor([0, 1, 0, 2, 1, 2, 0, 1])  # which letter at each step
+names = torch.tensor([1, 0, 2])  # this episode: A is 1, B is 0, C is 2
+hand = torch.Generator().manual_seed(3)
+x = letters[order] + 0.15 * torch.randn(8, 2, generator=hand)  # handwriting
+y = names[order]
+late = torch.cat((torch.zeros(1, 3), torch.eye(3)[y[:-1]]))
+x_tilde = torch.cat((x, late), 1)
+for t in range(4):
+    print(f"t={t + 1}  sees {x_tilde[t].numpy().round(2)}  asked {y[t]}")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (MANN.1), entry by entry
+for t in range(1, 9):  # the paper counts from one
+    name = [0.0, 0.0, 0.0]
+    if t > 1:
+        name[int(names[order[t - 2]])] = 1.0
+    right = torch.tensor([*x[t - 1].tolist(), *name])
+    check("MANN.1", x_tilde[t - 1], right, f"step {t}: drawing, name before")
+
+# %% [markdown]
+# In the next episode A may be called 2. Over all deals $\pi$ of $C$ names, each name is right for a given letter $c$ equally often:
+#
+# $$ \frac1{C!}\sum_\pi[\,\pi(c)=k\,]=\frac1C\qquad\text{for every letter } c \text{ and name } k \tag{MANN.2} $$
+#
+# So **a drawing alone says nothing about its name**, and a network without a memory stays at $1/C$. (Almost: it does see the name before, and that one is less likely now; [section 4 of the theory](memory_augmented_theory.ipynb).)
+
+# %%
+C = 5
+deals = torch.tensor(list(permutations(range(C))))  # all 120, a row each
+share = torch.stack([(deals == k).double().mean(0) for k in range(C)])
+check("MANN.2", share, torch.full((C, C), 1 / C), "each name, each letter")
+print(share[:, 0].numpy(), "over", len(deals), "deals")
+
+# %% [markdown]
+# **Change it.** In the cell above, write `deals = torch.arange(C).repeat(120, 1)` for `deals = torch.tensor(list(permutations(range(C))))`: names that never change.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# CheckError
+# ```
+#
+# The check stops the notebook: the first letter is always called 0. Now the weights can store the names, and nothing needs to be remembered in an episode. That is ordinary classification. (Put the cell back before you go on.)
+#
+# </details>
+#
+# So we need to find, among what was seen, what resembles the present drawing. How is that measured?
+
+# %% [markdown]
+# ## 2. What is similar?
+#
+# **The cosine compares directions: one is the same, zero has nothing in common.**
+#
+# A memory is a matrix $\mathbf M$, a row (a *slot*) for each thing kept. A *key* $\mathbf k$ asks:
+#
+# $$ K(\mathbf k,\mathbf m)=\frac{\mathbf k\cdot\mathbf m}{\lVert\mathbf k\rVert\,\lVert\mathbf m\rVert} \tag{MANN.3} $$
+#
+# Let us build a memory by hand, with what is known before step 5: in each row a drawing and, behind it, its name. The key is the new drawing with the place for the name left empty.
+
+# %%
+M = torch.cat((x[:4], torch.eye(3)[y[:4]]), 1)[[0, 1, 3]]  # A, B, C, with names
+k = torch.cat((x[4], torch.zeros(3)))  # step 5 shows a B
+K = torch.stack([k @ m / (k.norm() * m.norm()) for m in M])
+print("memory, a row a slot:\n", M.numpy().round(2))
+print("key: ", k.numpy().round(2))
+print("cosines:", K.numpy().round(2))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (MANN.3), against torch and by the angle
+right = torch.nn.functional.cosine_similarity(k.expand(3, -1), M)
+check("MANN.3", K, right, "three slots, as torch has it")
+a, b = torch.tensor([3.0, 0.0]), torch.tensor([2.0, 2.0])
+angle = math.cos(math.radians(45))
+check("MANN.3", a @ b / (a.norm() * b.norm()), torch.tensor(angle), "45 degrees")
+
+# %% [markdown]
+# The slot of B is the most similar one, though the handwriting differs. How does the network take its name out?
+
+# %% [markdown]
+# ## 3. Reading: a mean, weighted by similarity
+#
+# **Every slot answers, the more similar ones louder.**
+#
+# To choose the best slot is a step without a gradient. A softmax has one:
+#
+# $$ w^r(i)=\frac{e^{K(\mathbf k,\mathbf M(i))}}{\sum_je^{K(\mathbf k,\mathbf M(j))}} \tag{MANN.4} $$
+#
+# $$ \mathbf r=\sum_iw^r(i)\,\mathbf M(i) \tag{MANN.5} $$
+
+# %%
+w_r = K.exp() / K.exp().sum()  # (MANN.4)
+r = sum(w * m for w, m in zip(w_r, M, strict=True))  # (MANN.5)
+print("read weights:", w_r.numpy().round(3))
+print("read: drawing", r[:2].numpy().round(2), "name", r[2:].numpy().round(3))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (MANN.4) and (MANN.5), against the library's memory
+memory = LeastRecentlyUsedMemory(slots=3, width=5, reads=1)
+held = memory.initial_state(1)._replace(memory=M[None])
+library, after = memory.read(held, k[None, None])
+check("MANN.4", w_r, after.weights[0, 0], "read weights", rtol=1e-7)
+check("MANN.5", r, library[0, 0], "what is read", rtol=1e-7)
+check("MANN.4", w_r, K.softmax(0), "a softmax over the slots")
+check("MANN.5", r, M.T @ w_r, "a product with a matrix")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two bar charts over the slots A, B and C. Cosines: negative for A's neighbours, largest for B. Read weights: 0.2 to 0.5, B's largest. Right: the name that is read, a bar for each name, name 0 highest."}} tags=["hide-input"]
+# @title Similarity, weights and the name that is read
+fig, axes = figures.panels(3)
+for ax, values, title, ticks in (
+    (axes[0], K, "cosine", ["A", "B", "C"]),
+    (axes[1], w_r, "read weight", ["A", "B", "C"]),
+    (axes[2], r[2:], "read: name", ["0", "1", "2"]),
+):
+    colors = [READ if i == int(values.argmax()) else "0.75" for i in range(3)]
+    ax.bar(range(3), values, color=colors)
+    ax.axhline(0, color=MUTED, lw=0.8)
+    ax.set_xticks(range(3), ticks)
+    ax.set_title(title)
+axes[2].set_ylim(0, 1)
+fig.suptitle("The right name wins, but not by much")
+plt.show()
+
+# %% [markdown]
+# The right name, 0, has the largest share. But the read is blurred: cosines lie between −1 and 1, so no weight can be more than $e^2=7.4$ times another, and with 128 slots none above 5.5% ([section 1 of the theory](memory_augmented_theory.ipynb)). The paper has it so, as we read it; the layers behind the read must amplify what is left. A *key strength* $\beta$ in $e^{\beta K}$, as other memories have, sharpens it.
+#
+# **Change it.** In the first cell of this section, write `(10 * K).exp() / (10 * K).exp().sum()` for `K.exp() / K.exp().sum()`.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# TODO
+# ```
+#
+# One slot speaks alone, and its name is read almost unmixed. The checks below stop the notebook: they hold the formula with $\beta=1$. What a $\beta$ does to learning is [section 3 of the experiments](memory_augmented_experiments.ipynb). (Put the cell back.)
+#
+# </details>
+#
+# Slots are few. Which one may a new drawing overwrite?
+
+# %% [markdown]
+# ## 4. Which slot may go?
+#
+# **The one that was written or read least, lately.**
+#
+# Every slot has a *usage*, which fades by $\gamma<1$ and grows when the slot is read or written:
+#
+# $$ \mathbf w^u_t=\gamma\,\mathbf w^u_{t-1}+\mathbf w^r_t+\mathbf w^w_t \tag{MANN.6} $$
+#
+# The $n$ slots with the smallest usage are free ($n$ reads, or as many as will be written):
+#
+# $$ \boldsymbol\ell_t(i)=1\ \text{ for the } n \text{ smallest } \mathbf w^u_t(i),\qquad\text{else } 0 \tag{MANN.7} $$
+#
+# Exactly $n$, also where usages tie: at the start all are zero, and a rule such as "not above the $n$-th smallest" would mark every slot.
+
+# %%
+gamma, u = 0.9, torch.zeros(4)  # four slots
+reads = torch.eye(4)[[0, 0, 1, 0, 0, 3, 0, 0]] * 0.7 + 0.075  # mostly slot 0
+path, victims = [], []
+for w_read in reads:
+    least = u.argmin()  # n = 1
+    w_write = torch.eye(4)[least]
+    u = gamma * u + w_read + w_write  # (MANN.6)
+    path.append(u)
+    victims.append(int(least))
+print("overwritten:", victims)
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (MANN.6) and (MANN.7), summed over all earlier steps
+writes = torch.eye(4)[victims]
+for t in range(8):
+    ages = gamma ** torch.arange(t, -1, -1.0)
+    total = (ages[:, None] * (reads[: t + 1] + writes[: t + 1])).sum(0)
+    check("MANN.6", path[t], total, f"usage after step {t + 1}, unrolled")
+usage = torch.tensor([[0.4, 0.1, 0.9, 0.1, 0.3]])
+two = LeastRecentlyUsedMemory(slots=5, width=1, reads=2, writes=2)
+marked = two.least_used(usage).sum(1)[0]
+order_of = sorted(range(5), key=lambda i: (float(usage[0, i]), i))
+right = torch.tensor([float(i in order_of[:2]) for i in range(5)])
+check("MANN.7", marked, right, "n = 2 of five")
+ties = two.least_used(torch.zeros(1, 5)).sum()
+check("MANN.7", ties, torch.tensor(2.0), "exactly n, though all tie")
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A heat map of usage, four slots by eight steps. Slot 0, which is read most, stays bright; the others fade and are overwritten in turn; a cross marks the slot that each step overwrites."}} tags=["hide-input"]
+# @title Usage over time, and who is overwritten
+fig, ax = plt.subplots(figsize=(4.5, 2.2))
+shown = ax.imshow(torch.stack(path).T, cmap="Blues", aspect="auto", vmin=0)
+ax.plot(range(8), victims, "x", color=ODD, ms=8, mew=2)
+ax.set_xticks(range(8), range(1, 9))
+ax.set(xlabel="step", ylabel="slot", yticks=range(4))
+fig.colorbar(shown, label="usage")
+ax.set_title("What is read stays; the rest goes in turn")
+plt.show()
+
+# %% [markdown]
+# Slot 0 is read often and, once written, is never chosen again. The other three take turns.
+#
+# **Change it.** In the cell above the folded ones, write `gamma, u = 0.2, torch.zeros(4)` for `gamma, u = 0.9, torch.zeros(4)`: usage is forgotten at once.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# TODO
+# ```
+#
+# TODO
+#
+# </details>
+#
+# The slot is chosen. What is written there, and where else?
+
+# %% [markdown]
+# ## 5. Writing
+#
+# **New things go to a free slot; what belongs to the thing just read may go there.**
+#
+# A gate $\sigma(\alpha_t)$ mixes two places: where the network has read at the step before, and the least used slot:
+#
+# $$ \mathbf w^w_t=\sigma(\alpha_t)\,\mathbf w^r_{t-1}+(1-\sigma(\alpha_t))\,\boldsymbol\ell_{t-1} \tag{MANN.8} $$
+#
+# The free slot is emptied first; then the key is added, in these shares:
+#
+# $$ \mathbf M_t(i)=(1-\boldsymbol\ell_{t-1}(i))\,\mathbf M_{t-1}(i)+\mathbf w^w_t(i)\,\mathbf k_t \tag{MANN.9} $$
+#
+# The key is both what is asked *and* what is kept. Why write where one has read? The name of a drawing arrives a step later, so it can be added to the slot that was found. (Or the LSTM keeps the drawing until the name comes; which one a trained network does is [section 6 of the experiments](memory_augmented_experiments.ipynb).)
+
+# %%
+alpha, last_read = torch.tensor(0.5), torch.tensor([0.1, 0.7, 0.1, 0.1])
+free = torch.tensor([0.0, 0.0, 0.0, 1.0])
+gate = 1 / (1 + (-alpha).exp())
+w_w = gate * last_read + (1 - gate) * free  # (MANN.8)
+before = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5], [9.0, 9.0]])
+k = torch.tensor([0.2, 0.8])
+after = (1 - free)[:, None] * before + w_w[:, None] * k  # (MANN.9)
+print("write weights:", w_w.numpy().round(3))
+print("memory after:\n", after.numpy().round(2))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (MANN.8) and (MANN.9), slot by slot and by the library
+memory = LeastRecentlyUsedMemory(slots=4, width=2, reads=1)
+state = memory.initial_state(1)._replace(
+    memory=before[None],
+    weights=last_read[None, None],
+    usage=torch.tensor([[3.0, 2.0, 1.0, 0.5]]),
+)
+library = memory.write(state, k[None, None], torch.sigmoid(alpha)[None, None])
+check("MANN.9", after, library.memory[0], "the library's memory")
+used = library.usage[0] - memory.decay * state.usage[0]
+check("MANN.8", w_w, used, "the library's write weights, by their usage")
+for i in range(4):
+    kept = before[i] if i < 3 else torch.zeros(2)
+    check("MANN.9", after[i], kept + w_w[i] * k, f"slot {i}")
+logistic = math.exp(0.5) / (math.exp(0.5) + 1)
+right = [logistic * 0.1, logistic * 0.7, logistic * 0.1, 1 - 0.9 * logistic]
+check("MANN.8", w_w, torch.tensor(right), "number by number")
+
+# %% [markdown]
+# The last slot held (9, 9), the least used; nothing of it is left. All others got a share of the key, slot 1 most.
+#
+# **Change it.** In the cell above the folded one, write `alpha, last_read = torch.tensor(-20.0),` for `alpha, last_read = torch.tensor(0.5),`: the gate is shut.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# write weights: [0. 0. 0. 1.]
+# ```
+#
+# Everything goes into the free slot, the others stay exactly as they were (up to $10^{-9}$). With the gate wide open ($\alpha=20$) it is the other way round: the key is smeared over all slots, in proportion to the last read, which (MANN.4) keeps blurred.
+#
+# </details>
+#
+# All that is missing is who makes keys and gates.
+
+# %% [markdown]
+# ## 6. The controller
+#
+# **An LSTM sees the input and what was read last; it says what to look for, and answers.**
+#
+# $$ \mathbf h_t=\operatorname{LSTM}\bigl([\,\tilde{\mathbf x}_t,\mathbf r_{t-1}],\ \mathbf h_{t-1}\bigr) \tag{MANN.10} $$
+#
+# $$ \mathbf k_t=\tanh(\mathbf W_k\mathbf h_t+\mathbf b_k),\qquad\alpha_t=\mathbf w_\alpha\!\cdot\mathbf h_t+b_\alpha \tag{MANN.11} $$
+#
+# $$ p(y_t)=\operatorname{softmax}\bigl(\mathbf W_o[\,\mathbf h_t,\mathbf r_t]+\mathbf b_o\bigr) \tag{MANN.12} $$
+#
+# The read goes into the answer of this step, and back into the controller at the next. All weights are learned by backpropagation through the whole episode; the choice of the slot (MANN.7) has no gradient and passes none.
+
+# %%
+torch.manual_seed(1)
+H, width, slots = 6, 4, 5
+model = MemoryAugmentedNetwork(
+    5, 3, hidden_size=H, slots=slots, width=width, reads=1, dtype=torch.float64
+)
+lstm = torch.nn.LSTMCell(5 + width, H)  # torch's order of gates: i, f, g, o
+rows = torch.cat([torch.arange(H) + H * g for g in (0, 1, 3, 2)])
+with torch.no_grad():
+    lstm.weight_ih.copy_(torch.cat((model.weight_ih, model.weight_rh), 1)[rows])
+    lstm.weight_hh.copy_(model.weight_hh[rows])
+    lstm.bias_ih.copy_(model.bias[rows])
+    lstm.bias_hh.zero_()
+print({name: tuple(p.shape) for name, p in model.named_parameters()})
+
+# %% [markdown]
+# Two steps of the tiny network, typed from the equations, beside the library:
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (MANN.10) to (MANN.12), against the library and its state
+with torch.no_grad():
+    start = x_tilde[:2, None]  # (time, batch, input)
+    answers, state = model(start)
+    _, first = model(start[:1])
+    nothing = (torch.zeros(1, H), torch.zeros(1, H))
+    h, c = lstm(torch.cat((start[0], torch.zeros(1, width)), 1), nothing)
+    check("MANN.10", h, first.hidden, "the first step reads nothing")
+    h, c = lstm(torch.cat((start[1], first.read), 1), (h, c))
+    check("MANN.10", h, state.hidden, "the second step")
+    W_k, w_a = model.heads.weight[:width], model.heads.weight[width]
+    b_k, b_a = model.heads.bias[:width], model.heads.bias[width]
+    k, gate = torch.tanh(W_k @ h[0] + b_k), torch.sigmoid(w_a @ h[0] + b_a)
+    library = model.memory.write(first.memory, k[None, None], gate[None, None])
+    library = library.memory
+    check("MANN.11", library, state.memory.memory, "key and gate: the memory")
+    W_o, b_o = model.output.weight, model.output.bias
+    o = W_o[:, :H] @ h[0] + W_o[:, H:] @ state.read[0] + b_o
+    right = answers[1, 0].softmax(0)
+    check("MANN.12", o.exp() / o.exp().sum(), right, "the answer")
+
+# %% [markdown]
+# ## 7. The whole method
+#
+# **Ten lines a step; each is an equation from above.** $\varepsilon$ keeps the cosine of an empty slot at zero.
+
+
+# %%
+def unit(v):
+    return v / (v.square().sum(-1, keepdim=True) + 1e-8).sqrt()
+
+
+def mann(x, p, slots, width, decay=0.95):  # x: (T, B, X); one read, one write head
+    B, H = x.shape[1], p["weight_hh"].shape[1]
+    M, w_r, u = (torch.zeros(B, slots, *s) for s in ((width,), (), ()))
+    h, c, r = torch.zeros(B, H), torch.zeros(B, H), torch.zeros(B, width)
+    W = torch.cat((p["weight_ih"], p["weight_rh"], p["weight_hh"]), 1).T
+    answers = []
+    for x_t in x:
+        i, f, o, g = (torch.cat((x_t, r, h), 1) @ W + p["bias"]).chunk(4, 1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        h = o.sigmoid() * c.tanh()  # (MANN.10)
+        k, alpha = (h @ p["heads.weight"].T + p["heads.bias"]).split((width, 1), 1)
+        k, gate = k.tanh(), alpha.sigmoid()  # (MANN.11)
+        free = torch.eye(slots)[u.argmin(1)]  # (MANN.7)
+        w_w = gate * w_r + (1 - gate) * free  # (MANN.8)
+        M = (1 - free)[..., None] * M + w_w[..., None] * k[:, None]  # (MANN.9)
+        w_r = (unit(M) @ unit(k)[..., None]).squeeze(2).softmax(1)  # (MANN.3, 4)
+        r = (w_r[..., None] * M).sum(1)  # (MANN.5)
+        u = decay * u + (w_r + w_w).detach()  # (MANN.6)
+        answers.append(torch.cat((h, r), 1) @ p["output.weight"].T + p["output.bias"])
+    return torch.stack(answers)  # softmax: (MANN.12)
+
+
+# %%
+episodes = torch.randn(20, 3, 5, generator=torch.Generator().manual_seed(0))
+ours = mann(episodes, dict(model.named_parameters()), slots, width)
+library, _ = model(episodes)
+check("MANN.9", ours, library, "twenty steps, three episodes: answers")
+weights = tuple(model.parameters())
+mine = torch.autograd.grad(ours.square().sum(), weights)
+theirs = torch.autograd.grad(library.square().sum(), weights)
+for a, b in zip(mine, theirs, strict=True):
+    assert torch.allclose(a, b, atol=1e-9)
+print("gradients agree:", len(mine), "tensors")
+
+# %% [markdown]
+# Twenty steps, five slots: three quarters of what was written is overwritten again, and both agree.
+#
+# **Change it.** In the cell before the last, write `free = torch.eye(slots)[u.argmax(1)]  # (MANN.7)` for `free = torch.eye(slots)[u.argmin(1)]  # (MANN.7)`: the *most* used slot goes.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# AssertionError: MANN.9: left and right are not equal…
+# ```
+#
+# The answers differ, from the second step on. That a wrong slot is a visible difference, even with untrained weights, is what makes the check worth having. (Put the cell back.)
+#
+# </details>
+#
+# For use, `MemoryAugmentedNetwork(input_size, output_size)` has several heads, states that stream, and every reading of the paper as an argument.
+
+# %% [markdown]
+# ## 8. Explore
+#
+# **A memory worked by hand, on drawings.** No training: the key is the drawing; when its name has come, drawing and name are written together into the least used slot. Move the step: the drawing, the usage of eight slots, where is read, which name comes out. Then sharpen the read.
+
+# %%
+shapes = strokes(3, 6, alphabets=1, size=14, seed=5).images.flatten(2).double() / 255
+tour = [0, 1, 0, 2, 1, 2, 0, 1, 2, 0, 1, 2]
+pages = [shapes[kind, tour[:t].count(kind)] for t, kind in enumerate(tour)]
+
+
+def by_hand(strength, slots=8):
+    """Every step: the memory's state after the read, and the names' shares."""
+    memory = LeastRecentlyUsedMemory(slots=slots, width=196 + 3, reads=1)
+    state, steps = memory.initial_state(1), []
+    for t, page in enumerate(pages):
+        if t:  # the name of the drawing before is known now
+            item = torch.cat((unit(pages[t - 1]), torch.eye(3)[tour[t - 1]]))
+            state = memory.write(state, item[None, None], torch.zeros(1, 1))
+        key = torch.cat((page, torch.zeros(3)))[None, None]
+        read, state = memory.read(state, key, strength)
+        steps.append((state, read[0, 0, 196:]))
+    return steps
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Explore: an episode step by step
+RUNS = {strength: by_hand(strength) for strength in (1.0, 5.0, 20.0)}
+
+
+def at_step(step, strength):
+    state, shares = RUNS[strength][step - 1]
+    fig, axes = plt.subplots(1, 4, figsize=(9, 2.2))
+    axes[0].imshow(1 - pages[step - 1].reshape(14, 14), cmap="gray", vmin=0)
+    axes[0].set(xticks=[], yticks=[], title=f"step {step}, name {tour[step - 1]}")
+    for ax, values, title, color, top in (
+        (axes[1], state.usage[0], "usage", WRITE, 3),
+        (axes[2], state.weights[0, 0], "read weight", READ, 1),
+        (axes[3], shares, "name that is read", DATA, 1),
+    ):
+        ax.bar(range(len(values)), values, color=color)
+        ax.set(title=title, ylim=(0, top), xticks=range(len(values)))
+    return fig
+
+
+explore(
+    at_step,
+    alt="Step {step}, key strength {strength}: drawing, usage, read weights, name",
+    step=list(range(1, 13)),
+    strength=[1.0, 5.0, 20.0],
+)
+
+# %% [markdown]
+# With $\beta=1$ all slots answer nearly alike, the empty ones, too, and the name is faint but mostly right; with 20 one slot speaks. This is a nearest neighbour with a memory. The network has to find such a policy by itself, and that turns out to be the hard part.
+#
+# ## 9. It works
+#
+# Live, for seconds: drawings of three unknown letters, eight showings each, names dealt anew; letters are made by a small generator of strokes. The test letters are from alphabets that the training has not seen.
+
+# %% tags=["nbval-ignore-output"]
+torch.set_default_dtype(torch.float32)
+live = experiment.LIVE  # three classes, 24 steps, sharpened reads
+learner, path = experiment.train(live, 0, device)
+found = experiment.test(learner, live.classes, device)["accuracy"]
+print("right, by showing:", *(f"{share:.2f}" for share in found[:8]))
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO"}} tags=["hide-input"]
+# @title The headline: accuracy by showing, five classes, alphabets not seen in training
+SHOWINGS = range(1, 11)
+REPORTED = {1: 36.4, 2: 82.8, 3: 91.0, 4: 92.6, 5: 94.9, 10: 98.1}
+neighbours = sweep(experiment.EXPERIMENTS["neighbours"], "book")
+fig, ax = plt.subplots(figsize=(4.5, 3.6))
+for rows, label, color in (
+    (sweep(experiment.named("rivals", "matching"), "book"), "matching network", DATA),
+    (arm(neighbours, features="pixels", neighbours=1), "nearest pixels", "0.6"),
+    (sweep(experiment.named("memories", "sharp"), "book"), "MANN, β = 10", WRITE),
+    (sweep(experiment.named("memories", "memory"), "book"), "MANN", READ),
+    (sweep(experiment.named("rivals", "lstm"), "book"), "LSTM", MUTED),
+):
+    runs = 100 * np.array(rows.accuracy.to_list())
+    ax.plot(SHOWINGS, runs.T, ".", color=color, ms=4)
+    ax.plot(SHOWINGS, runs.mean(0), color=color, label=label)
+ax.plot(*zip(*REPORTED.items()), "s--", ms=4, color=figures.COLORS["paper"])
+ax.plot([], [], "s--", ms=4, color=figures.COLORS["paper"], label="as reported")
+ax.set(xlabel="showing of the class", ylabel="right, %", ylim=(0, 102))
+ax.legend(fontsize=7.5, loc="lower right")
+ax.set_title("TODO")
+plt.show()
+
+# %% [markdown]
+# TODO
+#
+# ## 10. What is it worth?
+#
+# TODO
+
+# %% [markdown]
+# ## 11. Exercises
+#
+# Fill in a stub, run it, then call its checker, such as `check_exercise_1(address)`: it prints "right", or raises with what is wrong. Harder ones are on [the theory page](memory_augmented_theory.ipynb).
+#
+# **1 (code).** Write the addressing for a batch, with a key strength, so that it survives large strengths and empty slots: a slot (or a key) of zeros has the cosine zero.
+
+
+# %% tags=["exercise-1"]
+def address(keys, memory, strength):
+    """Read weights (batch, slots) from keys (batch, width), memory (batch, slots, width)"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-1-checker", "hide-input"]
+# @title Checker 1
+def check_exercise_1(function):
+    g = torch.Generator().manual_seed(2)
+    for batch, slots, width, strength in (
+        (2, 5, 3, 1.0),
+        (1, 1, 4, 7.0),
+        (3, 4, 2, 2e3),
+    ):
+        keys = torch.randn(batch, width, generator=g, dtype=torch.float64)
+        memory = 9 * torch.randn(batch, slots, width, generator=g, dtype=torch.float64)
+        memory[0, 0] = 0
+        given = keys.clone(), memory.clone()
+        answer = function(keys, memory, strength)
+        assert torch.equal(keys, given[0]) and torch.equal(memory, given[1]), (
+            "an argument was changed"
+        )
+        assert answer.shape == (batch, slots), f"shape {tuple(answer.shape)}"
+        for b in range(batch):
+            scores = []
+            for slot in memory[b]:
+                size = float(slot.norm() * keys[b].norm())
+                scores.append(float(slot @ keys[b]) / size if size else 0.0)
+            scores = strength * np.array(scores)
+            right = np.exp(scores - scores.max())
+            right = torch.from_numpy(right / right.sum())
+            assert torch.allclose(answer[b], right, atol=1e-4), (
+                f"strength {strength:g}: {answer[b]}, expected {right}"
+            )
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 1</summary>
+#
+# ```python
+# def address(keys, memory, strength):
+#     sizes = memory.norm(dim=2) * keys.norm(dim=1, keepdim=True)
+#     products = (memory @ keys[:, :, None]).squeeze(2)
+#     cosines = torch.where(sizes > 0, products / sizes.clamp(min=1e-300), 0.0)
+#     return (strength * cosines).softmax(1)
+# ```
+#
+# `softmax` subtracts the largest score before it takes exponentials; `exp` by hand overflows at a strength of 2,000.
+#
+# </details>
+#
+# **2 (code).** With $n$ write heads, head $j$ gets the $j$-th least used slot. Write the places as ones and zeros; where usages tie, the slot with the lower number comes first.
+
+
+# %% tags=["exercise-2"]
+def places(usage, n):
+    """(batch, n, slots): a one in each row; usage (batch, slots)"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-2-checker", "hide-input"]
+# @title Checker 2
+def check_exercise_2(function):
+    cases = (
+        ([[0.3, 0.1, 0.2, 0.9]], 2),
+        ([[0.0, 0.0, 0.0], [1.0, 0.0, 1.0]], 2),
+        ([[5.0, 4.0, 3.0, 2.0, 1.0]] * 2, 3),
+        ([[0.2] * 40], 5),
+    )
+    for rows, n in cases:
+        answer = function(torch.tensor(rows), n)
+        assert answer.shape == (len(rows), n, len(rows[0])), f"{tuple(answer.shape)}"
+        for b, row in enumerate(rows):
+            for j, slot in enumerate(
+                sorted(range(len(row)), key=lambda i: (row[i], i))[:n]
+            ):
+                right = torch.zeros(len(row))
+                right[slot] = 1
+                assert torch.equal(answer[b, j].to(right), right), (
+                    f"usage {row}, head {j}: {answer[b, j].tolist()}"
+                )
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 2</summary>
+#
+# ```python
+# def places(usage, n):
+#     order = usage.sort(dim=1, stable=True).indices[:, :n]
+#     return torch.nn.functional.one_hot(order, usage.shape[1])
+# ```
+#
+# "All slots not above the $n$-th smallest usage" marks all 40 of the last case.
+#
+# </details>
+#
+# **3 (calculation).** What every method here has to beat: at each step, name the drawing like its nearest earlier one (Euclidean distance; of equally near ones the earliest). At step 0 there is none: answer −1.
+
+
+# %% tags=["exercise-3"]
+def nearest(x, y):
+    """Answers (T,), int64; x (T, pixels), y (T,) the names, of which y[t] comes after step t"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-3-checker", "hide-input"]
+# @title Checker 3
+def check_exercise_3(function):
+    g = torch.Generator().manual_seed(4)
+    for steps, pixels in ((1, 2), (12, 3), (30, 5)):
+        x = torch.randn(steps, pixels, generator=g).round(decimals=1)
+        y = torch.randint(4, (steps,), generator=g)
+        answer = torch.as_tensor(function(x.clone(), y.clone()))
+        assert answer.shape == (steps,), f"shape {tuple(answer.shape)}"
+        for t in range(steps):
+            right, best = -1, math.inf
+            for s in range(t):
+                distance = float(((x[t] - x[s]) ** 2).sum())
+                if distance < best - 1e-9:
+                    right, best = int(y[s]), distance
+            assert int(answer[t]) == right, f"step {t}: {int(answer[t])}, not {right}"
+    x, y = torch.eye(3), torch.tensor([0, 1, 2])
+    late = torch.as_tensor(function(x[[0, 1, 0]], y[[0, 1, 2]]))
+    assert int(late[2]) == 0, "the name of step 2 is not known at step 2"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 3</summary>
+#
+# ```python
+# def nearest(x, y):
+#     answers = torch.full((len(x),), -1)
+#     for t in range(1, len(x)):
+#         answers[t] = y[(x[:t] - x[t]).square().sum(1).argmin()]
+#     return answers
+# ```
+#
+# On the drawings of the headline this has 61% at the second and 90% at the tenth showing, without any training.
+#
+# </details>
+#
+# ## Symbols
+#
+# | symbol | here | meaning |
+# |---|---|---|
+# | $\mathbf x_t,\ y_t$ | `x`, `y` | drawing and name of step $t$ |
+# | $\tilde{\mathbf x}_t$ | `x_tilde` | drawing, with the name before |
+# | $\mathbf M_t(i)$ | `M`, `memory` | slot $i$ of $N$ (`slots`), of so many numbers (`width`) |
+# | $\mathbf k_t,\ \alpha_t$ | `k`, `alpha` | key; what the write gate $\sigma(\alpha_t)$ is of |
+# | $K,\ \beta$ | `K`, `sharpness` | cosine; key strength, one in the paper |
+# | $\mathbf w^r_t,\ \mathbf w^w_t$ | `w_r`, `w_w` | read and write weights |
+# | $\mathbf w^u_t,\ \boldsymbol\ell_t,\ \gamma$ | `u`, `free`, `decay` | usage; the least used slots; its decay |
+# | $\mathbf h_t,\ \mathbf r_t$ | `h`, `r` | the controller's output; what is read |
