@@ -11,19 +11,23 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from torch import nn
 
-from workedpapers.experiments.memory_augmented import (
+from workedpapers.experiments.memory_augmented import regression
+from workedpapers.experiments.memory_augmented.regression import (
     AS_MANY,
-    EXPERIMENTS,
     NETWORKS,
     PROCESSES,
+    RATES,
+    REFERENCES,
+    REGRESSION,
+    SEARCH_REGRESSION,
     START,
     TASKS,
     TUNED_REGRESSION,
+    Network,
     Regression,
     parameters,
-    regression,
+    train,
 )
-from workedpapers.experiments.memory_augmented.regression import RATES, Network, train
 from workedpapers.lab import chosen, missing, sweep
 from workedpapers.tasks.processes import (
     BOUNDS,
@@ -127,8 +131,8 @@ def test_nothing_pays_less_than_the_true_kernel_on_average():
 
 
 def test_a_kernel_that_all_share_is_found_again():
-    points = draw_functions(300, 12, 1, TRUE, generator=generator())
-    found = fit_kernel(points, START, 150)
+    points = draw_functions(100, 12, 1, TRUE, generator=generator())
+    found = fit_kernel(points, START, 80)
     assert [float(value) for value in found] == pytest.approx(TRUE, rel=0.1)
     assert not any(value.requires_grad for value in found)
 
@@ -247,7 +251,7 @@ def test_the_wrong_kernels_differ_by_a_factor_of_three():
 
 
 def test_the_pooled_kernel_is_learned_from_episodes_that_are_not_tested():
-    config = replace(TINY, model="pooled", length=10, batch_size=32, steps=20)
+    config = replace(TINY, model="pooled", length=8, batch_size=12, steps=8)
     found = [train(config, 0, CPU)[name] for name in Kernel._fields]
     assert found == pytest.approx([0.5, 1.0, 0.1], rel=0.15)
 
@@ -285,7 +289,7 @@ def test_an_unknown_model_is_named():
 
 
 def test_every_network_runs_at_the_rate_that_its_search_chose():
-    table = EXPERIMENTS["search_regression"]
+    table = SEARCH_REGRESSION
     assert missing(table, "book") == []
     rows = sweep(table, "book", n_jobs=1)
     assert set(rows.seed) == {100}
@@ -300,16 +304,16 @@ def test_every_network_runs_at_the_rate_that_its_search_chose():
         assert set(tried) <= set(RATES)
 
 
-@pytest.mark.parametrize("table", ["regression", "references"])
+@pytest.mark.parametrize("table", [REGRESSION, REFERENCES], ids=["networks", "references"])
 def test_every_arm_is_recorded(table):
-    assert missing(EXPERIMENTS[table], "book") == []
-    rows = sweep(EXPERIMENTS[table], "book", n_jobs=1)
+    assert missing(table, "book") == []
+    rows = sweep(table, "book", n_jobs=1)
     assert set(rows.seed) == {0, 1, 2}
 
 
 def test_recorded_references_are_the_least_that_anything_pays():
-    rows = sweep(EXPERIMENTS["references"], "book", n_jobs=1)
-    networks = sweep(EXPERIMENTS["regression"], "book", n_jobs=1)
+    rows = sweep(REFERENCES, "book", n_jobs=1)
+    networks = sweep(REGRESSION, "book", n_jobs=1)
     for dims in (1, 2, 3):
         least = rows[(rows.model == "true") & (rows.dims == dims)].mean_nll.max()
         others = rows[(rows.model != "true") & (rows.model != "pooled") & (rows.dims == dims)]

@@ -1,35 +1,10 @@
-"""Networks with an external memory at work (paper `memory_augmented`): `regression` on draws of a Gaussian process."""
+"""A memory-augmented network at work (paper `memory_augmented`)."""
 
 from typing import Any
 
 from workedpapers.lab import Experiment
 
-from .regression import (
-    AS_MANY,
-    CHECK_REGRESSION,
-    NETWORKS,
-    PROCESSES,
-    REFERENCES,
-    REGRESSION,
-    SEARCH_REGRESSION,
-    START,
-    TASKS,
-    TUNED_REGRESSION,
-    Regression,
-    parameters,
-)
-
-__all__ = [
-    "AS_MANY",
-    "EXPERIMENTS",
-    "NETWORKS",
-    "PROCESSES",
-    "START",
-    "TASKS",
-    "TUNED_REGRESSION",
-    "Regression",
-    "parameters",
-]
+from .regression import CHECK_REGRESSION, REFERENCES, REGRESSION, SEARCH_REGRESSION
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
     "check_regression": CHECK_REGRESSION,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from workedpapers.lab import Experiment, progress
@@ -17,6 +18,8 @@ from workedpapers.tasks.processes import (
     negative_log_density,
     predictive,
 )
+
+from .rivals import Recurrent, Transformer
 
 NETWORKS = ("mann", "lstm", "transformer")
 #: References that know the form of the kernel: the true one; with three times or a third of the length scale; learned
@@ -63,25 +66,6 @@ class Regression:
     test_size: int = 400
 
 
-class Transformer(nn.Module):
-    """Two layers of causal attention, layer norm first, with learned positions."""
-
-    def __init__(self, input_size: int, hidden_size: int, length: int, heads: int = 4) -> None:
-        super().__init__()
-        layer = nn.TransformerEncoderLayer(hidden_size, heads, 2 * hidden_size, dropout=0.0, norm_first=True)
-        self.embed = nn.Linear(input_size, hidden_size)
-        self.positions = nn.Parameter(0.02 * torch.randn(length, 1, hidden_size))
-        self.layers = nn.TransformerEncoder(layer, 2, nn.LayerNorm(hidden_size), enable_nested_tensor=False)
-        self.head = nn.Linear(hidden_size, 2)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """From (time, batch, input_size) to (time, batch, 2)."""
-        mask = nn.Transformer.generate_square_subsequent_mask(len(input), device=input.device)
-        seen = self.layers(self.embed(input) + self.positions[: len(input)], mask, is_causal=True)
-        output: Tensor = self.head(seen)
-        return output
-
-
 class Network(nn.Module):
     """Mean and log-variance of every value of an episode, each (length, batch)."""
 
@@ -89,20 +73,19 @@ class Network(nn.Module):
         super().__init__()
         size = config.dims + 1
         self.body: nn.Module
-        self.head: nn.Module = nn.Identity()
         if config.model == "mann":
             shape = {name: getattr(config, name) for name in ("hidden_size", "slots", "width", "reads")}
             self.body = MemoryAugmentedNetwork(size, 2, **shape)
         elif config.model == "lstm":
-            self.body, self.head = nn.LSTM(size, config.hidden_size), nn.Linear(config.hidden_size, 2)
+            self.body = Recurrent(size, 2, config.hidden_size)
         else:
-            self.body = Transformer(size, config.hidden_size, config.length)
+            self.body = Transformer(size, 2, config.hidden_size, config.length)
 
     def forward(self, points: Points) -> tuple[Tensor, Tensor]:
         """What is said of each value, given those before it."""
-        before = torch.cat((torch.zeros_like(points.y[:1]), points.y[:-1]))
-        found = self.body(torch.cat((points.x, before.unsqueeze(-1)), -1).float())
-        mean, log_variance = self.head(found[0] if isinstance(found, tuple) else found).unbind(-1)
+        before = F.pad(points.y[:-1], (0, 0, 1, 0)).unsqueeze(-1)
+        found = self.body(torch.cat((points.x, before), -1).float())
+        mean, log_variance = (found[0] if isinstance(found, tuple) else found).unbind(-1)
         return mean, log_variance
 
 
