@@ -101,7 +101,7 @@ def train(config: Regression, seed: int, device: torch.device) -> dict[str, obje
     Returns: `nll`: mean −log density of a value, in nats, by how many points were seen, a list; `mean_nll`: its mean;
         `median_nll`: the median over episodes, by how many points were seen; `rmse`: of the predicted mean, likewise;
         for a network also `parameters`, and `loss`: mean of the last 50 updates; for a kernel that does not change
-        its three numbers.
+        `kernel`, its three numbers.
     Raises: ValueError: an unknown model.
     """
     if config.model not in NETWORKS + PROCESSES:
@@ -125,7 +125,7 @@ def train(config: Regression, seed: int, device: torch.device) -> dict[str, obje
         else:
             learned = kernel._replace(length_scale=known[config.model] * config.length_scale)
         mean, variance = predictive(test, learned)
-        return _score(test, mean, variance.log()) | {name: float(value) for name, value in learned._asdict().items()}
+        return _score(test, mean, variance.log()) | {"kernel": [float(value) for value in learned]}
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         network = Network(config).to(device)
