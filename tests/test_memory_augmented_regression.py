@@ -292,7 +292,7 @@ def test_every_network_runs_at_the_rate_that_its_search_chose():
     assert missing(table, "book") == []
     rows = sweep(table, "book", n_jobs=1)
     assert set(rows.seed) == {100}
-    arms = ["model", "dims", "hidden_size"]
+    arms = ["model", "hidden_size"]
     best = chosen(rows, arms, ["learning_rate"], "mean_nll")
     for config, rate in TUNED_REGRESSION.items():
         key = tuple(getattr(config, name) for name in arms)
@@ -301,6 +301,8 @@ def test_every_network_runs_at_the_rate_that_its_search_chose():
         assert len(tried) >= 4
         assert min(tried) < rate < max(tried)
         assert set(tried) <= set(RATES)
+    used = {(c.model, c.hidden_size): c.learning_rate for c in REGRESSION.configs("book")}
+    assert used == {(c.model, c.hidden_size): rate for c, rate in TUNED_REGRESSION.items()}
 
 
 @pytest.mark.parametrize("table", [REGRESSION, REFERENCES], ids=["networks", "references"])
