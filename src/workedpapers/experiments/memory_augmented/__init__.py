@@ -1,8 +1,8 @@
 """A memory-augmented network at work (paper `memory_augmented`).
 
 `episodes` are drawings to be named, `training` a row of theirs; `tables` are what the experiments page asks, with
-`labels`, `neighbours`, `oneshot`, `probes`, `rivals`, and `regression`; `claims` is the scoreboard, `cost` belongs to the
-theory page.
+`labels`, `neighbours`, `oneshot`, `probes`, `rivals` and `regression`; `claims` is the scoreboard; `cost` belongs to
+the theory page.
 """
 
 from typing import Any
