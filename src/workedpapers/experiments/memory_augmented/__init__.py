@@ -14,7 +14,7 @@ from .cost import COST
 from .episodes import FewShot, test, train
 from .neighbours import NEIGHBOURS, Neighbours
 from .regression import CHECK_REGRESSION, REFERENCES, REGRESSION, SEARCH_REGRESSION, Regression
-from .tables import ARMS, CHECK, LIVE, SEARCH_READINGS, SEARCH_RIVALS, named, table
+from .tables import ARMS, CHECK, LIVE, SEARCH_READINGS, SEARCH_RIVALS, named
 
 __all__ = [
     "ARMS",
@@ -37,7 +37,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "search_readings": SEARCH_READINGS,
     "search_regression": SEARCH_REGRESSION,
     "neighbours": NEIGHBOURS,
-    **{group: table(list(arms.values())) for group, arms in ARMS.items()},
+    **{group: named(group) for group in ARMS},
     "regression": REGRESSION,
     "references": REFERENCES,
     "cost": COST,

@@ -8,10 +8,10 @@ import pandas as pd
 from workedpapers.lab import Claim, Experiment, arm, judge, missing, sweep
 
 from .neighbours import NEIGHBOURS
-from .tables import ARMS, named, table
+from .tables import named
 
 TABLES: tuple[Experiment[Any], ...] = (
-    *(table(list(ARMS[group].values())) for group in ("memories", "rivals", "readings", "bindings")),
+    *(named(group) for group in ("memories", "rivals", "readings", "bindings")),
     NEIGHBOURS,
 )
 LATER = slice(1, 8)  # showings 2 to 8

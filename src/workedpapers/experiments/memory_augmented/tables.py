@@ -30,6 +30,12 @@ RIVALS: Mapping[str, FewShot] = {
     "transformer": replace(FIVE, model="transformer"),
     "matching": replace(FIVE, model="matching"),
 }
+#: What more training does, one seed.
+LONGER: Mapping[str, FewShot] = {
+    name: replace(arm, updates=8000)
+    for name, arm in {**MEMORIES, **RIVALS}.items()
+    if name in ("memory", "lstm, doubled", "transformer")
+}
 #: Three classes, 24 steps, 16 slots: what the readings of the paper and the bindings are compared on.
 SMALL = FewShot(classes=3, length=24, slots=16, sharpness=SHARP, updates=1200)
 READINGS: Mapping[str, FewShot] = {
@@ -46,17 +52,16 @@ READINGS: Mapping[str, FewShot] = {
     "decay 0.5": replace(SMALL, decay=0.5),
     "NTM": replace(SMALL, addressing="ntm"),
 }
-LONGER = replace(SMALL, updates=2000)
+BOUND = replace(SMALL, updates=2000)
 #: How a drawing and its label come together.
 BINDINGS: Mapping[str, FewShot] = {
-    "memory": replace(LONGER, probed=True),
-    "no feedback": replace(LONGER, feedback=False, probed=True),
-    "feed-forward": replace(LONGER, controller="feedforward", probed=True),
-    "aligned": replace(LONGER, inputs="aligned", probed=True),
-    "aligned, feed-forward": replace(LONGER, inputs="aligned", controller="feedforward"),
-    "lstm": replace(LONGER, model="lstm", gain=2.0, sharpness=None),
-    "aligned, lstm": replace(LONGER, model="lstm", gain=2.0, sharpness=None, inputs="aligned"),
-    "not wiped": replace(LONGER, wiped=False),
+    "memory": replace(BOUND, probed=True),
+    "no feedback": replace(BOUND, feedback=False, probed=True),
+    "feed-forward": replace(BOUND, controller="feedforward", probed=True),
+    "aligned": replace(BOUND, inputs="aligned", probed=True),
+    "lstm": replace(BOUND, model="lstm", gain=2.0, sharpness=None),
+    "aligned, lstm": replace(BOUND, model="lstm", gain=2.0, sharpness=None, inputs="aligned"),
+    "not wiped": replace(BOUND, wiped=False),
 }
 #: Arms whose rate is searched; the others have the rate of the one that they vary.
 SEARCHED_READINGS = ("base", "strength 1", "strength learned", "NTM")
@@ -76,7 +81,6 @@ WORDS = FewShot(
 )
 WORD_ARMS: Mapping[str, FewShot] = {
     "words": WORDS,
-    "spread": replace(WORDS, labels="spread", tested=(5,), ways=(5,)),
     "lstm, words": replace(WORDS, model="lstm", gain=2.0, sharpness=None),
     "matching, words": replace(WORDS, model="matching", sharpness=None),
 }
@@ -104,14 +108,16 @@ ARMS: Mapping[str, Mapping[str, FewShot]] = {
         "rivals": RIVALS,
         "readings": READINGS,
         "bindings": BINDINGS,
+        "longer": LONGER,
         "words": WORD_ARMS,
     }.items()
 }
 
 
-def named(group: str, name: str) -> Experiment[FewShot]:
-    """One arm of a table."""
-    return table([ARMS[group][name]])
+def named(group: str, *names: str) -> Experiment[FewShot]:
+    """Some arms of a table, all if none is named."""
+    arms = [ARMS[group][name] for name in names or ARMS[group]]
+    return table(arms, range(1) if group == "longer" else SEEDS)
 
 
 _tiny = FewShot(
