@@ -1096,18 +1096,18 @@ plt.show()
 # @title Figure: time and memory of an update
 cost = sweep(experiment.COST, "book", device="cpu").iloc[0]
 PEERS = {"ours": "ours", "ntm": "ours, NTM", "loop": "NTM, looped", "dnc": "dnc"}
-shown = {k: v for k, v in PEERS.items() if f"{k}_seconds" in cost}
+peers = {k: v for k, v in PEERS.items() if f"{k}_seconds" in cost}
 fig, axes = figures.panels(2)
 for ax, metric, unit, label in (
     (axes[0], "seconds", 1e-3, "milliseconds an update"),
     (axes[1], "bytes", 1e6, "megabytes kept"),
 ):
-    values = [cost[f"{name}_{metric}"] / unit for name in shown]
+    values = [cost[f"{name}_{metric}"] / unit for name in peers]
     colors = [
-        COLORS["learned"] if "ours" in label else "0.7" for label in shown.values()
+        COLORS["learned"] if "ours" in label else "0.7" for label in peers.values()
     ]
-    ax.bar(range(len(shown)), values, color=colors)
-    ax.set_xticks(range(len(shown)), shown.values(), fontsize=8.5)
+    ax.bar(range(len(peers)), values, color=colors)
+    ax.set_xticks(range(len(peers)), peers.values(), fontsize=8.5)
     ax.set_ylabel(label)
 fig.suptitle("An update costs less time and less memory")
 plt.show()
