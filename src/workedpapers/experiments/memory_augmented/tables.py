@@ -10,7 +10,7 @@ from .training import run
 
 SEEDS = range(3)
 SEARCH = (100,)
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.001, 0.003, 0.01, 0.03)
 MATCHED = 112  # units of an LSTM with as many parameters as the memory's network
 SHARP = 10.0  # key strength of the sharpened memory
 
