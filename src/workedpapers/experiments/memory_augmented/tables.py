@@ -44,6 +44,7 @@ READINGS: Mapping[str, FewShot] = {
     "strength learned": replace(SMALL, sharpness="learned"),
     "gate: a constant": replace(SMALL, gate="learned"),
     "content of its own": replace(SMALL, content="separate"),
+    "one read head": replace(SMALL, reads=1),
     "two write heads": replace(SMALL, writes=2),
     "all least used": replace(SMALL, targets="shared"),
     "addressed before": replace(SMALL, order="address"),
