@@ -16,18 +16,18 @@
 #
 # **The problem.** A network learns a class from thousands of examples, by moving its weights. Someone who is shown *one* drawing of an unknown letter, with its name, knows it when it comes again.
 #
-# **The idea.** Do not train on letters; train on *episodes*. In each, a few unknown letters come in random order, and their names are dealt anew. So no weight can hold the answer: what pays is a habit, "keep what you see and its name; when a similar thing comes, look the name up". The place to keep it is a memory of $N$ slots, read by similarity,
+# **The idea.** Do not train on letters; train on *episodes*. In each, a few unknown letters come in random order, and their names are dealt anew. So no weight can hold the answer: what pays is a habit. *Is the drawing like one you keep? Then look its name up. Is it new? Then keep it, in place of what was used least.* The network of Santoro et al. has a memory for that, with $N$ slots, read by similarity to a key $\mathbf k$ ($K$ is the cosine):
 #
 # $$ \mathbf r=\sum_{i=1}^N w(i)\,\mathbf M(i),\qquad w(i)=\frac{e^{K(\mathbf k,\,\mathbf M(i))}}{\sum_je^{K(\mathbf k,\,\mathbf M(j))}} $$
 #
-# with a key $\mathbf k$ and the cosine $K$; when something new comes, it overwrites the slot that was **used least**.
+# It is a Neural Turing Machine without addresses by place: less freedom, so that less has to be learned. The paper calls the rule for writing *Least Recently Used Access*, the whole a memory-augmented neural network, MANN.
 #
 # ```text
 # for each episode:  deal the names anew, empty the memory
 #     for each step: the input is a drawing, and the name of the drawing BEFORE
 #         controller (an LSTM) → key, gate
 #         write the key: where it read last, or into the least used slot
-#         read with the key → guess the name
+#         read with the key; controller and read → guess the name
 #     one step of gradient descent on the names
 # ```
 
@@ -81,32 +81,41 @@ READ, WRITE, DATA, MUTED, ODD = (
     figures.COLORS[role] for role in ("learned", "fast", "data", "muted", "wrong")
 )
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "An episode of eight steps as a row of small drawings of three letters. Below each, the name that arrives with it, which is that of the drawing before, and the name to answer. Letters A, B, C are first shown at steps 1, 2 and 4; at steps 3, 5, 6, 7 and 8 they come again in other handwriting."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "An episode of eight steps as a row of small drawings of three letters, in varying handwriting. Arrows lead from each drawing to the name that is given one step later. Below each drawing the name to answer: a guess at steps 1, 2 and 4, where a letter is new, and known from an earlier step at 3, 5, 6, 7 and 8."}} tags=["hide-input"]
 # @title The idea in one picture: a name comes one step after its drawing
-letters = strokes(3, 4, alphabets=1, size=28, seed=1).images
+letters = strokes(3, 4, alphabets=1, size=28, seed=3).images
 ORDER = [0, 1, 0, 2, 1, 2, 0, 1]
-NAMES = ["2", "1", "3"]
-fig, axes = plt.subplots(1, 8, figsize=(9, 1.9))
+NAMES = ["1", "0", "2"]
+fig, axes = plt.subplots(1, 8, figsize=(9, 2.1))
 for step, (ax, kind) in enumerate(zip(axes, ORDER, strict=True)):
     ax.imshow(255 - letters[kind, ORDER[:step].count(kind)], cmap="gray")
     ax.set(xticks=[], yticks=[])
     given = NAMES[ORDER[step - 1]] if step else "–"
-    ax.set_title(f"given: {given}", fontsize=10, color=DATA)
+    ax.set_title(f"given: {given}", fontsize=10, loc="center")
     known = kind in ORDER[:step]
     ax.set_xlabel(
         f"asked: {NAMES[kind]}" + ("" if known else "\n(a guess)"),
         fontsize=10,
-        color=READ if known else MUTED,
+        color=READ if known else ODD,
     )
+    if step < 7:
+        ax.annotate(
+            "",
+            (1.3, 1.08),
+            (0.75, 0.8),
+            xycoords="axes fraction",
+            arrowprops={"arrowstyle": "->", "color": WRITE, "lw": 1.5},
+            annotation_clip=False,
+        )
 plt.show()
 
 # %% [markdown]
-# At step 1 nobody can know the name; it arrives with step 2. From the second showing on the answer is in the past.
+# Where a letter is new (steps 1, 2 and 4) nobody can know its name; it arrives one step later. From the second showing on the answer lies in the past.
 #
 # **What we found.**
 #
-# - It works: five unknown letters, alphabets not seen in training. At a letter's second showing MANN is right in 56%, at its tenth in 70%; an LSTM without the memory has ??% and ??%. (The paper, after far more episodes: 82.8% and 98.1%, as reported.)
-# - It waits long before it learns anything. A sharper read shortens that: with a key strength of 10 instead of the paper's 1, 73% and 91% after the same training.
+# - It works: five unknown letters, alphabets not seen in training. At a letter's second showing MANN is right in 56%, at its tenth in 70%; an LSTM without the memory has ??% and ??%. (The paper, with larger networks and pictures, after 100,000 episodes: 82.8% and 98.1%, as reported.)
+# - It waits long before it learns anything. A sharper read shortens that: with a key strength of 10 instead of the paper's 1, 78% and 93% after the same training.
 # - Look before you train: the *nearest earlier drawing*, pixel by pixel, is right in ??% and ??%, and a *matching network*, an embedding with a soft nearest neighbour built in, in ??% and ??% after a tenth of the time.
 #
 # **Use it** for what it teaches: training on episodes, an external memory with an address by content, a rule for what to forget. **For few-shot classification** take a method that has the nearest neighbour built in.
@@ -142,12 +151,13 @@ for t in range(4):
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Check of (MANN.1), entry by entry
+rows = []
 for t in range(1, 9):  # the paper counts from one
     name = [0.0, 0.0, 0.0]
     if t > 1:
         name[int(names[order[t - 2]])] = 1.0
-    right = torch.tensor([*x[t - 1].tolist(), *name])
-    check("MANN.1", x_tilde[t - 1], right, f"step {t}: drawing, name before")
+    rows.append([*x[t - 1].tolist(), *name])
+check("MANN.1", x_tilde, torch.tensor(rows), "eight steps: drawing, name before")
 
 # %% [markdown]
 # In the next episode A may be called 2. Over all deals $\pi$ of $C$ names, each name is right for a given letter $c$ equally often:
@@ -169,7 +179,7 @@ print(share[:, 0].numpy(), "over", len(deals), "deals")
 # <details><summary>What happens</summary>
 #
 # ```text
-# CheckError
+# AssertionError: MANN.2: left and right are not equal…
 # ```
 #
 # The check stops the notebook: the first letter is always called 0. Now the weights can store the names, and nothing needs to be remembered in an episode. That is ordinary classification. (Put the cell back before you go on.)
@@ -181,13 +191,13 @@ print(share[:, 0].numpy(), "over", len(deals), "deals")
 # %% [markdown]
 # ## 2. What is similar?
 #
-# **The cosine compares directions: one is the same, zero has nothing in common.**
+# **The cosine compares directions: 1 the same, 0 unrelated, −1 opposite.**
 #
 # A memory is a matrix $\mathbf M$, a row (a *slot*) for each thing kept. A *key* $\mathbf k$ asks:
 #
 # $$ K(\mathbf k,\mathbf m)=\frac{\mathbf k\cdot\mathbf m}{\lVert\mathbf k\rVert\,\lVert\mathbf m\rVert} \tag{MANN.3} $$
 #
-# Let us build a memory by hand, with what is known before step 5: in each row a drawing and, behind it, its name. The key is the new drawing with the place for the name left empty.
+# Let us build a memory by hand, with what is known before step 5: in each row a drawing and, behind it, its name. The key is the new drawing with the place for the name left empty. (A trained network's slots have no such places; it must find its own code.)
 
 # %%
 M = torch.cat((x[:4], torch.eye(3)[y[:4]]), 1)[[0, 1, 3]]  # A, B, C, with names
@@ -235,21 +245,17 @@ check("MANN.5", r, library[0, 0], "what is read", rtol=1e-7)
 check("MANN.4", w_r, K.softmax(0), "a softmax over the slots")
 check("MANN.5", r, M.T @ w_r, "a product with a matrix")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two bar charts over the slots A, B and C. Cosines: negative for A's neighbours, largest for B. Read weights: 0.2 to 0.5, B's largest. Right: the name that is read, a bar for each name, name 0 highest."}} tags=["hide-input"]
-# @title Similarity, weights and the name that is read
-fig, axes = figures.panels(3)
-for ax, values, title, ticks in (
-    (axes[0], K, "cosine", ["A", "B", "C"]),
-    (axes[1], w_r, "read weight", ["A", "B", "C"]),
-    (axes[2], r[2:], "read: name", ["0", "1", "2"]),
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three bar charts over the slots A, B and C, from 0 to 1. Cosines 0.25, 0.69, 0.23. Read weights 0.28, 0.44, 0.28: nearly level. Read weights with a key strength of 10: 0.01, 0.98, 0.01."}} tags=["hide-input"]
+# @title Similarity, and two softmaxes of it
+fig, axes = figures.panels(3, sharey=True)
+for ax, values, title, color in (
+    (axes[0], K, "cosine", DATA),
+    (axes[1], w_r, "read weight", READ),
+    (axes[2], (10 * K).softmax(0), "read weight, β = 10", WRITE),
 ):
-    colors = [READ if i == int(values.argmax()) else "0.75" for i in range(3)]
-    ax.bar(range(3), values, color=colors)
-    ax.axhline(0, color=MUTED, lw=0.8)
-    ax.set_xticks(range(3), ticks)
-    ax.set_title(title)
-axes[2].set_ylim(0, 1)
-fig.suptitle("The right name wins, but not by much")
+    ax.bar(["A", "B", "C"], values, color=color)
+    ax.set(title=title, ylim=(0, 1))
+fig.suptitle("The right slot wins, but not by much")
 plt.show()
 
 # %% [markdown]
@@ -279,7 +285,7 @@ plt.show()
 #
 # $$ \mathbf w^u_t=\gamma\,\mathbf w^u_{t-1}+\mathbf w^r_t+\mathbf w^w_t \tag{MANN.6} $$
 #
-# The $n$ slots with the smallest usage are free ($n$ reads, or as many as will be written):
+# As many slots as there are write heads are free, those with the smallest usage (the paper's $n$ is the number of reads, as we read it); here one. With the usage $[0.7,\ 0.25,\ 0.05]$ it is the last:
 #
 # $$ \boldsymbol\ell_t(i)=1\ \text{ for the } n \text{ smallest } \mathbf w^u_t(i),\qquad\text{else } 0 \tag{MANN.7} $$
 #
@@ -287,8 +293,9 @@ plt.show()
 
 # %%
 gamma, u = 0.9, torch.zeros(4)  # four slots
-reads = torch.eye(4)[[0, 0, 1, 0, 0, 3, 0, 0]] * 0.7 + 0.075  # mostly slot 0
-path, victims = [], []
+read_at = [0, 0, 1, 0, 0, 3, 0, 0]  # mostly slot 0
+reads = torch.eye(4)[read_at] * 0.7 + 0.075
+path, victims = [u], []
 for w_read in reads:
     least = u.argmin()  # n = 1
     w_write = torch.eye(4)[least]
@@ -300,10 +307,11 @@ print("overwritten:", victims)
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (MANN.6) and (MANN.7), summed over all earlier steps
 writes = torch.eye(4)[victims]
+totals = []
 for t in range(8):
     ages = gamma ** torch.arange(t, -1, -1.0)
-    total = (ages[:, None] * (reads[: t + 1] + writes[: t + 1])).sum(0)
-    check("MANN.6", path[t], total, f"usage after step {t + 1}, unrolled")
+    totals.append((ages[:, None] * (reads[: t + 1] + writes[: t + 1])).sum(0))
+check("MANN.6", torch.stack(path[1:]), torch.stack(totals), "usage, unrolled")
 usage = torch.tensor([[0.4, 0.1, 0.9, 0.1, 0.3]])
 two = LeastRecentlyUsedMemory(slots=5, width=1, reads=2, writes=2)
 marked = two.least_used(usage).sum(1)[0]
@@ -313,21 +321,23 @@ check("MANN.7", marked, right, "n = 2 of five")
 ties = two.least_used(torch.zeros(1, 5)).sum()
 check("MANN.7", ties, torch.tensor(2.0), "exactly n, though all tie")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A heat map of usage, four slots by eight steps. Slot 0, which is read most, stays bright; the others fade and are overwritten in turn; a cross marks the slot that each step overwrites."}} tags=["hide-input"]
-# @title Usage over time, and who is overwritten
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "A heat map of the usage before each of eight steps, four slots. Slot 0, read at six steps, darkens and is overwritten only at step 1; the crosses for what is overwritten fall on the palest cell of each column: 0, 1, 2, 3, 2, 3, 1, 2."}} tags=["hide-input"]
+# @title Usage before each step, what is read, who is overwritten
 fig, ax = plt.subplots(figsize=(4.5, 2.2))
-shown = ax.imshow(torch.stack(path).T, cmap="Blues", aspect="auto", vmin=0)
-ax.plot(range(8), victims, "x", color=ODD, ms=8, mew=2)
+shown = ax.imshow(torch.stack(path[:8]).T, cmap="Blues", aspect="auto", vmin=0)
+ax.plot(range(8), victims, "x", color=ODD, ms=8, mew=2, label="overwritten")
+ax.plot(range(8), read_at, "o", color=DATA, ms=5, label="read")
 ax.set_xticks(range(8), range(1, 9))
 ax.set(xlabel="step", ylabel="slot", yticks=range(4))
 fig.colorbar(shown, label="usage")
+ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.3), ncols=2)
 ax.set_title("What is read stays; the rest goes in turn")
 plt.show()
 
 # %% [markdown]
 # Slot 0 is read often and, once written, is never chosen again. The other three take turns.
 #
-# **Change it.** In the cell above the folded ones, write `gamma, u = 0.2, torch.zeros(4)` for `gamma, u = 0.9, torch.zeros(4)`: usage is forgotten at once.
+# **Change it.** In the cell above, write `gamma, u = 0.2, torch.zeros(4)` for `gamma, u = 0.9, torch.zeros(4)`: usage is forgotten at once.
 #
 # <details><summary>What happens</summary>
 #
@@ -354,7 +364,7 @@ plt.show()
 #
 # $$ \mathbf M_t(i)=(1-\boldsymbol\ell_{t-1}(i))\,\mathbf M_{t-1}(i)+\mathbf w^w_t(i)\,\mathbf k_t \tag{MANN.9} $$
 #
-# The key is both what is asked *and* what is kept. Why write where one has read? The name of a drawing arrives a step later, so it can be added to the slot that was found. (Or the LSTM keeps the drawing until the name comes; which one a trained network does is [section 6 of the experiments](memory_augmented_experiments.ipynb).)
+# The free slot is emptied at every step, whatever the gate says. And the *same* key then reads (MANN.4). So a step's read always finds its own write first: the slot just filled holds a multiple of the key, with the cosine 1; a second read head, with a key of its own, can look elsewhere. "Where it read last" is then mostly *where it wrote last*, and that is how a late name can reach its drawing: at the step after, an open gate adds the new key, which knows the name, to the slot of the drawing before. (The LSTM can also keep the drawing until the name comes. What trained networks do: [section 6 of the experiments](memory_augmented_experiments.ipynb).)
 
 # %%
 alpha, last_read = torch.tensor(0.5), torch.tensor([0.1, 0.7, 0.1, 0.1])
@@ -385,11 +395,15 @@ for i in range(4):
 logistic = math.exp(0.5) / (math.exp(0.5) + 1)
 right = [logistic * 0.1, logistic * 0.7, logistic * 0.1, 1 - 0.9 * logistic]
 check("MANN.8", w_w, torch.tensor(right), "number by number")
+for beta in (1.0, 10.0):
+    found, _ = memory.read(library, k[None, None], beta)
+    best = memory.address(library, k[None, None], beta).argmax()
+    assert int(best) == 3, "the key finds its own slot first"
 
 # %% [markdown]
-# The last slot held (9, 9), the least used; nothing of it is left. All others got a share of the key, slot 1 most.
+# The last slot held (9, 9), the least used; nothing of it is left, only the key. All others got a share of the key, slot 1 most.
 #
-# **Change it.** In the cell above the folded one, write `alpha, last_read = torch.tensor(-20.0),` for `alpha, last_read = torch.tensor(0.5),`: the gate is shut.
+# **Change it.** In the cell above, write `alpha, last_read = torch.tensor(-20.0),` for `alpha, last_read = torch.tensor(0.5),`: the gate is shut.
 #
 # <details><summary>What happens</summary>
 #
@@ -414,7 +428,48 @@ check("MANN.8", w_w, torch.tensor(right), "number by number")
 #
 # $$ p(y_t)=\operatorname{softmax}\bigl(\mathbf W_o[\,\mathbf h_t,\mathbf r_t]+\mathbf b_o\bigr) \tag{MANN.12} $$
 #
-# The read goes into the answer of this step, and back into the controller at the next. All weights are learned by backpropagation through the whole episode; the choice of the slot (MANN.7) has no gradient and passes none.
+# The read goes into the answer of this step, and back into the controller at the next. At the start of an episode all is zero: memory, usage, read weights, read, $\mathbf h$. All weights are learned by backpropagation through the whole episode; the choice of the slot (MANN.7) has no gradient and passes none.
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "One step as boxes and arrows, from left to right: input (drawing, name before) to the LSTM; the LSTM gives key and gate to the memory, where first the write, then the read happens; the read and the LSTM's output go to the answer; a dashed arrow leads from the read back to the LSTM for the next step."}} tags=["hide-input"]
+# @title One step of the machine
+fig, ax = plt.subplots(figsize=(9, 2.3))
+BOXES = {
+    "drawing,\nname before": (0.0, DATA),
+    "LSTM": (2.2, MUTED),
+    "1 write": (4.4, WRITE),
+    "2 read": (6.2, READ),
+    "answer": (8.6, DATA),
+}
+for label, (x_at, color) in BOXES.items():
+    ax.text(
+        x_at,
+        0,
+        label,
+        ha="center",
+        va="center",
+        fontsize=11,
+        bbox={"boxstyle": "round,pad=0.5", "fc": "white", "ec": color, "lw": 2},
+    )
+for start, end, height, text, style in (
+    (0.75, 1.75, 0, "", "-"),
+    (2.65, 3.8, 0, "key, gate", "-"),
+    (4.95, 5.7, 0, "same key", "-"),
+    (6.75, 8.1, 0, "", "-"),
+):
+    ax.annotate("", (end, height), (start, height), arrowprops={"arrowstyle": "->"})
+    ax.text((start + end) / 2, 0.12, text, ha="center", fontsize=9)
+for start, end, bend, text, up, style in (
+    (2.2, 8.6, -0.28, "h", 1.02, "-"),
+    (6.2, 2.2, -0.3, "read, at the next step", -0.9, "--"),
+):
+    arrow = {"arrowstyle": "->", "ls": style, "connectionstyle": f"arc3,rad={bend}"}
+    side = 0.3 if up > 0 else -0.3
+    ax.annotate("", (end, side), (start, side), arrowprops=arrow)
+    ax.text((start + end) / 2, up, text, ha="center", fontsize=9)
+ax.text(5.3, -0.55, "memory", ha="center", fontsize=10)
+ax.set(xlim=(-0.9, 9.4), ylim=(-1.2, 1.3))
+ax.axis("off")
+plt.show()
 
 # %%
 torch.manual_seed(1)
@@ -422,21 +477,18 @@ H, width, slots = 6, 4, 5
 model = MemoryAugmentedNetwork(
     5, 3, hidden_size=H, slots=slots, width=width, reads=1, dtype=torch.float64
 )
+for name, p in model.named_parameters():
+    print(name, tuple(p.shape))
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (MANN.10) to (MANN.12): two steps typed from the equations, beside the library
 lstm = torch.nn.LSTMCell(5 + width, H)  # torch's order of gates: i, f, g, o
-rows = torch.cat([torch.arange(H) + H * g for g in (0, 1, 3, 2)])
+rows = torch.cat([torch.arange(H) + H * g for g in (0, 1, 3, 2)])  # ours: i, f, o, g
 with torch.no_grad():
     lstm.weight_ih.copy_(torch.cat((model.weight_ih, model.weight_rh), 1)[rows])
     lstm.weight_hh.copy_(model.weight_hh[rows])
     lstm.bias_ih.copy_(model.bias[rows])
     lstm.bias_hh.zero_()
-print({name: tuple(p.shape) for name, p in model.named_parameters()})
-
-# %% [markdown]
-# Two steps of the tiny network, typed from the equations, beside the library:
-
-# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (MANN.10) to (MANN.12), against the library and its state
-with torch.no_grad():
     start = x_tilde[:2, None]  # (time, batch, input)
     answers, state = model(start)
     _, first = model(start[:1])
@@ -459,7 +511,7 @@ with torch.no_grad():
 # %% [markdown]
 # ## 7. The whole method
 #
-# **Ten lines a step; each is an equation from above.** $\varepsilon$ keeps the cosine of an empty slot at zero.
+# **A dozen lines a step; all but the LSTM's are equations from above.** A tiny number in `unit` keeps the cosine of an empty slot at zero; `detach`: usage only chooses a slot, so no gradient is lost. The rows of the LSTM's weights are in the library's order: input, forget, output gate, candidate.
 
 
 # %%
@@ -504,7 +556,7 @@ print("gradients agree:", len(mine), "tensors")
 # %% [markdown]
 # Twenty steps, five slots: three quarters of what was written is overwritten again, and both agree.
 #
-# **Change it.** In the cell before the last, write `free = torch.eye(slots)[u.argmax(1)]  # (MANN.7)` for `free = torch.eye(slots)[u.argmin(1)]  # (MANN.7)`: the *most* used slot goes.
+# **Change it.** In the cell that defines `mann`, write `free = torch.eye(slots)[u.argmax(1)]  # (MANN.7)` for `free = torch.eye(slots)[u.argmin(1)]  # (MANN.7)`: the *most* used slot goes.
 #
 # <details><summary>What happens</summary>
 #
@@ -521,10 +573,10 @@ print("gradients agree:", len(mine), "tensors")
 # %% [markdown]
 # ## 8. Explore
 #
-# **A memory worked by hand, on drawings.** No training: the key is the drawing; when its name has come, drawing and name are written together into the least used slot. Move the step: the drawing, the usage of eight slots, where is read, which name comes out. Then sharpen the read.
+# **A memory worked by hand, on drawings.** No training: first the read, with the drawing as key; when the name has come, drawing and name are written *together* into the least used of eight slots. Move the step: the drawing, usage, where is read, which name comes out. Then sharpen the read.
 
 # %%
-shapes = strokes(3, 6, alphabets=1, size=14, seed=1).images.flatten(2).double() / 255
+shapes = strokes(3, 6, alphabets=1, size=14, seed=3).images.flatten(2).double() / 255
 tour = [0, 1, 0, 2, 1, 2, 0, 1, 2, 0, 1, 2]
 pages = [shapes[kind, tour[:t].count(kind)] for t, kind in enumerate(tour)]
 
@@ -541,6 +593,13 @@ def by_hand(strength, slots=8):
         read, state = memory.read(state, key, strength)
         steps.append((state, read[0, 0, 196:]))
     return steps
+
+
+for strength in (1.0, 5.0, 20.0):
+    guesses = [int(shares.argmax()) for _, shares in by_hand(strength)]
+    known = [t for t, kind in enumerate(tour) if kind in tour[:t]]
+    right = sum(guesses[t] == tour[t] for t in known)
+    print(f"key strength {strength:g}: {right} of {len(known)} right")
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -571,7 +630,7 @@ explore(
 )
 
 # %% [markdown]
-# With $\beta=1$ all slots answer nearly alike, the empty ones, too, and the name is faint but mostly right; with 20 one slot speaks. This is a nearest neighbour with a memory. The network has to find such a policy by itself, and that is the hard part.
+# At $\beta=1$ all slots answer nearly alike, the empty ones, too: no better than a guess. At 20 the most similar slot speaks, and all nine are right: a nearest neighbour with a memory. The network has to find such a policy by itself, with keys that are also what is written. That is the hard part.
 #
 # How much louder must similarity be? It depends on the number of slots that murmur along. Here one slot has the cosine 0.9 with the key, the others between −0.2 and 0.4:
 
@@ -600,7 +659,7 @@ explore(
 )
 
 # %% [markdown]
-# At $\beta=1$ and 128 slots the best one has 2%: the mean of the others is 50 times as loud. At 10 it has most of the weight.
+# At $\beta=1$ and 128 slots the best one has 2%: the others together are some 58 times as loud. At 10 it has most of the weight.
 #
 # ## 9. It works
 #
@@ -637,7 +696,7 @@ ax.set_title("A nearest neighbour is hard to beat")
 plt.show()
 
 # %% [markdown]
-# 3,500 updates of 16 episodes, Adam, three seeds (dots); the first episodes have three classes, one more when 60% of the answers are right. **MANN learns to learn: 56% at the second and 70% at the tenth showing; sharpened, 73% and 91%. The LSTM has ??% and ??%.** The squares are the paper's values as reported; it trained for 100,000 episodes, with more units and slots and larger pictures.
+# 3,500 updates of 16 episodes, Adam, three seeds (dots); the first episodes have three classes, one more when 60% of the answers are right. **MANN learns to learn: 56% at the second and 70% at the tenth showing; sharpened, 78% and 93%. The LSTM has ??% and ??%.** The squares are the paper's values as reported; it trained for 100,000 episodes, with more units and slots and larger pictures.
 #
 # First showings cannot be known. MANN has 19% there, no more than "any name but the last one", 24%; a network that notices that a letter is *new*, and keeps to names not yet used, would have 45.7% ([section 4 of the theory](memory_augmented_theory.ipynb)).
 #
@@ -656,7 +715,7 @@ plt.show()
 #
 # Fill in a stub, run it, then call its checker, such as `check_exercise_1(address)`: it prints "right", or raises with what is wrong. Harder ones are on [the theory page](memory_augmented_theory.ipynb).
 #
-# **1 (code).** Write the addressing for a batch, with a key strength, so that it survives large strengths and empty slots: a slot (or a key) of zeros has the cosine zero.
+# **1 (code).** Write the addressing for a batch, with a key strength, so that it survives large strengths and empty slots: a slot (or a key) of zeros has the cosine zero. The strength is a number.
 
 
 # %% tags=["exercise-1"]
@@ -711,7 +770,7 @@ def check_exercise_1(function):
 #
 # </details>
 #
-# **2 (code).** With $n$ write heads, head $j$ gets the $j$-th least used slot. Write the places as ones and zeros; where usages tie, the slot with the lower number comes first.
+# **2 (code).** With $n$ write heads, the first head gets the least used slot, the second the next, and so on. Write the places as ones and zeros of any dtype; where usages tie, the slot with the lower number comes first.
 
 
 # %% tags=["exercise-2"]
@@ -757,12 +816,12 @@ def check_exercise_2(function):
 #
 # </details>
 #
-# **3 (calculation).** What every method here has to beat: at each step, name the drawing like its nearest earlier one (Euclidean distance; of equally near ones the earliest). At step 0 there is none: answer −1.
+# **3 (code).** What every method here has to beat: at each step, name the drawing like its nearest earlier one (Euclidean distance; of equally near ones the earliest). At the first step there is none: answer −1.
 
 
 # %% tags=["exercise-3"]
 def nearest(x, y):
-    """Answers (T,), int64; x (T, pixels), y (T,) the names, of which y[t] comes after step t"""
+    """Answers (T,), int64; x (T, pixels), y (T,) the names; y[t] is known from step t + 1 on"""
     raise NotImplementedError
 
 
@@ -809,8 +868,8 @@ def check_exercise_3(function):
 # |---|---|---|
 # | $\mathbf x_t,\ y_t$ | `x`, `y` | drawing and name of step $t$ |
 # | $\tilde{\mathbf x}_t$ | `x_tilde` | drawing, with the name before |
-# | $\mathbf M_t(i)$ | `M`, `memory` | slot $i$ of $N$ (`slots`), of so many numbers (`width`) |
-# | $\mathbf k_t,\ \alpha_t$ | `k`, `alpha` | key; what the write gate $\sigma(\alpha_t)$ is of |
+# | $\mathbf M_t(i)$ | `M`, `memory` | slot $i$ of $N$ (`slots`), each of `width` numbers |
+# | $\mathbf k_t,\ \alpha_t$ | `k`, `alpha` | key; the write gate before the sigmoid |
 # | $K,\ \beta$ | `K`, `sharpness` | cosine; key strength, one in the paper |
 # | $\mathbf w^r_t,\ \mathbf w^w_t$ | `w_r`, `w_w` | read and write weights |
 # | $\mathbf w^u_t,\ \boldsymbol\ell_t,\ \gamma$ | `u`, `free`, `decay` | usage; the least used slots; its decay |
