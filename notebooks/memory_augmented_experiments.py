@@ -106,7 +106,7 @@ for ax, arms in (
         (
             ("matching", "matching network", DATA),
             ("transformer", "transformer", ODD),
-            ("lstm", "LSTM", LSTM),
+            ("lstm, doubled", "LSTM", LSTM),
             ("feedforward", "feed-forward", OTHER),
         ),
     ),
@@ -127,14 +127,14 @@ plt.show()
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
 # @title Table: accuracy in per cent, parameters, minutes
 lines = []
-for table in ("memories", "rivals"):
+for table in ("memories", "rivals", "longer"):
     for name in experiment.ARMS[table]:
         rows = named(table, name)
         runs = 100 * np.array(rows.accuracy.to_list())
         lines.append(
-            {"arm": name}
+            {"arm": name + (", 8,000 updates" if table == "longer" else "")}
             | {f"{k}": runs[:, k - 1].mean() for k in (1, 2, 3, 5, 10)}
-            | {"spread": runs[:, 1].std(ddof=1)}
+            | {"spread": np.ptp(runs[:, 1])}
             | {
                 "parameters": rows.parameters.iloc[0],
                 "rate": rows.learning_rate.iloc[0],
@@ -156,7 +156,7 @@ fig, axes = figures.panels(2)
 for name, table, label, color in (
     ("sharp", "memories", "MANN, β = 10", SHARP),
     ("memory", "memories", "MANN", MANN),
-    ("lstm", "rivals", "LSTM", LSTM),
+    ("lstm, doubled", "rivals", "LSTM", LSTM),
     ("transformer", "rivals", "transformer", ODD),
     ("matching", "rivals", "matching", DATA),
 ):
@@ -293,7 +293,7 @@ plt.show()
 # %% [markdown]
 # ## 6. How do a drawing and its late name come together?
 #
-# A name comes one step late, so something must carry the drawing to it. The LSTM can; so can the read, which is fed back. Three classes, as in section 4, 2,000 updates: without the feedback of the read; with a controller of one rectified layer, which carries nothing; with inputs where drawing and name come together, and the next drawing beside ("aligned"). Right, every run with read-outs: does the row that a step writes hold the drawing of the step *before*, whose name has just come? A ridge regression on half of the test episodes, tested on the others: the share of the variance of ten principal components that is explained.
+# A name comes one step late, so something must carry the drawing to it. The LSTM can; so can the read, which is fed back. Three classes, as in section 4: without the feedback of the read; with a controller of one rectified layer, which carries nothing; with inputs where drawing and name come together, and the next drawing beside ("aligned"). Right, every run with read-outs: does the row that a step writes hold the drawing of the step *before*, whose name has just come? A ridge regression on half of the test episodes, tested on the others: the share of the variance of ten principal components that is explained.
 
 # %%
 bindings = rows_of("bindings")
@@ -301,9 +301,10 @@ bindings = rows_of("bindings")
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "TODO"}} tags=["hide-input"]
 # @title Figure: accuracy without one of the ways, and what the rows hold
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.4))
-NAMES = [name for name in experiment.ARMS["bindings"] if name != "not wiped"]
+NAMES = ["base", *(n for n in experiment.ARMS["bindings"] if n != "not wiped")]
 for place, name in enumerate(reversed(NAMES)):
-    runs = 100 * np.array(named("bindings", name).accuracy.to_list())[:, 1:8].mean(1)
+    table = "readings" if name == "base" else "bindings"
+    runs = 100 * np.array(named(table, name).accuracy.to_list())[:, 1:8].mean(1)
     color = LSTM if "lstm" in name else SHARP if "feed" not in name else ODD
     axes[0].plot(runs, len(runs) * [place], "o", ms=5, color=color)
 axes[0].set_yticks(range(len(NAMES)), NAMES[::-1], fontsize=9)
@@ -313,7 +314,6 @@ RUNS = (
     ("memories", "sharp", "five classes, β = 10", SHARP, "o"),
     ("memories", "memory", "five classes, β = 1", MANN, "o"),
     ("longer", "memory", "the same, 8,000 updates", MANN, "s"),
-    ("bindings", "memory", "three classes", DATA, "^"),
     ("bindings", "no feedback", "no feedback", LSTM, "^"),
     ("bindings", "feed-forward", "feed-forward", ODD, "^"),
     ("bindings", "aligned", "aligned", PAPER, "^"),
@@ -344,11 +344,11 @@ plt.show()
 # @title Figure: wiped and not wiped
 fig, ax = plt.subplots(figsize=(4.5, 2.8))
 SHOWN = slice(0, 8)
-for name, label, color in (
-    ("memory", "wiped", SHARP),
-    ("not wiped", "not wiped", ODD),
+for table, name, label, color in (
+    ("readings", "base", "wiped", SHARP),
+    ("bindings", "not wiped", "not wiped", ODD),
 ):
-    by_showing(ax, named("bindings", name), label, color)
+    by_showing(ax, named(table, name), label, color)
 ax.set(xlabel="showing of the class", ylabel="right, %", ylim=(0, 102), xlim=(0.8, 8.2))
 ax.legend(fontsize=8)
 ax.set_title("TODO")
@@ -444,7 +444,7 @@ lines = {
     "nearest pixels": arm(neighbours, features="pixels", neighbours=1),
     "MANN, β = 10": named("memories", "sharp"),
     "MANN": named("memories", "memory"),
-    "LSTM": named("rivals", "lstm"),
+    "LSTM": named("rivals", "lstm, doubled"),
     "transformer": named("rivals", "transformer"),
 }
 fig, ax = plt.subplots(figsize=(4.5, 3))
