@@ -21,6 +21,7 @@ from workedpapers.memory_augmented import (
     Order,
     Targets,
     Ties,
+    TuringState,
 )
 from workedpapers.tasks.omniglot import Characters, draw_episodes, omniglot, split_alphabets, strokes, with_rotations
 
@@ -48,7 +49,7 @@ class FewShot:
         start, ready: training begins with episodes of so many classes, their length in proportion; one more class comes
             when of the answers of the last `WINDOW` updates such a share was right.
         inputs: "offset": the drawing and the label of the step before, as in the paper; "aligned": the drawing of the
-            step before, too, so that drawing and label arrive together.
+            step before, too, so that drawing and label arrive together (not for "matching").
         hidden: units of the controller or of the network.
         gain: of an LSTM's starting weights, beside torch's.
         slots, width, reads, writes: of the memory.
@@ -100,7 +101,10 @@ class FewShot:
 
 @cache
 def drawings(data: str, part: str) -> tuple[Tensor, Tensor]:
-    """Drawings of the "train" or "test" alphabets, with rotations, (characters, drawings, pixels), and their mask."""
+    """Drawings of the "train" or "test" alphabets, with rotations, (characters, drawings, pixels), and their mask.
+
+    Raises: ValueError: other data.
+    """
     if data == "omniglot":
         characters = omniglot()
     elif data == "strokes":
@@ -124,8 +128,8 @@ class Batch:
     Attributes:
         drawing: (length, batch, pixels).
         digits: of the right labels, (length, batch, digits); all_digits: of every class, (batch, classes, digits).
-        which, showing: class in its episode, and how often it was shown, (length, batch).
-        values: that a digit can have in these episodes.
+        which, showing: class in its episode, and how often it was shown, this time included, (length, batch).
+        values: that a digit can have in these episodes, fewer than the network knows while it learns or is asked less.
     """
 
     def __init__(
@@ -137,7 +141,10 @@ class Batch:
         self.digits = self.all_digits[torch.arange(len(all_digits), device=device), self.which]
 
     def inputs(self, kind: str, values: int) -> Tensor:
-        """What the network is given, (length, batch, input): see `FewShot.inputs`."""
+        """What the network is given, (length, batch, input).
+
+        Args: kind: see `FewShot.inputs`; values: that a digit of the network's labels can have.
+        """
         label = encode(self.digits, values)
         before = [F.pad(value[:-1], (0, 0, 0, 0, 1, 0)) for value in (label, self.drawing)]
         parts = {
@@ -156,7 +163,10 @@ def draw(
     device: torch.device,
     labels: str | None = None,
 ) -> Batch:
-    """Fresh episodes of so many classes, of the "train" or the "test" alphabets."""
+    """Fresh episodes of so many classes, of the "train" or the "test" alphabets.
+
+    Args: labels: instead of the configuration's.
+    """
     pixels, mask = drawings(config.data, part)
     length = config.length * classes // config.classes
     episodes = draw_episodes(mask, batch, classes, length, generator=generator)
@@ -168,7 +178,7 @@ def draw(
 
 
 def most_classes(config: FewShot) -> int:
-    """Of any episode, in training or test."""
+    """Of any episode, in training or in the tests; not of the official runs, for which names must suffice."""
     return max(config.classes, *config.tested, 1)
 
 
@@ -219,7 +229,7 @@ class Learner:
     def __init__(self, config: FewShot, device: torch.device) -> None:
         self.config, self.network = config, build(config).to(device)
         self.values = symbols(config.labels, most_classes(config))[1]
-        self.carried: MemoryState | None = None
+        self.carried: MemoryState | TuringState | None = None
 
     def __call__(self, batch: Batch) -> Tensor:
         """Logits of the names in use, (length, batch, digits · values)."""
@@ -232,18 +242,22 @@ class Learner:
             state = state._replace(memory=self.carried)
         logits, state = self.network(input, state)
         if not self.config.wiped:
-            self.carried = MemoryState(*(part.detach() for part in state.memory))
+            self.carried = state.memory.detach()
         return self._in_use(logits, batch)
 
     def _in_use(self, logits: Tensor, batch: Batch) -> Tensor:
         digits = batch.all_digits.shape[-1]
-        return logits.unflatten(-1, (digits, self.values))[..., : batch.values].flatten(-2)
+        named: Tensor = logits.unflatten(-1, (digits, self.values))[..., : batch.values]
+        return named.flatten(-2)
 
 
 def train(config: FewShot, seed: int, device: torch.device) -> tuple[Learner, dict[str, list[float]]]:
     """A trained network, and its training as means over `POINTS` equal parts.
 
-    Returns: the learner; `curve`: the loss, nats a step; `right`: the share of right answers; `count`: of classes.
+    Seeds torch's own generator for the weights. The episodes have one of theirs, so that networks that master as many
+    classes at the same updates see the same.
+    Returns: the learner; `curve`: the loss, nats a step; `right`: the share of right answers; `count`: of classes. With
+        fewer classes the loss is lower: curves compare where the counts are equal.
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)

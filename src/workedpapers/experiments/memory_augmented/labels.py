@@ -63,4 +63,5 @@ def loss(logits: Tensor, digits: Tensor) -> Tensor:
 
 def answer(logits: Tensor, digits: int) -> Tensor:
     """The most likely digits, int64, (…, digits)."""
-    return logits.unflatten(-1, (digits, -1)).argmax(-1)
+    found: Tensor = logits.unflatten(-1, (digits, -1)).argmax(-1)
+    return found

@@ -13,6 +13,7 @@ from .episodes import SHOWINGS, SIZE, Batch, FewShot, drawings, test_batches
 from .oneshot import questions
 
 FEATURES = ("pixels", "components", "classifier")
+COMPONENTS = 50
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Neighbours:
         data: as in `FewShot`.
         features: "pixels"; "components": 50 principal ones of the training alphabets; "classifier": the last hidden
             layer of a network that was trained to tell all training characters apart.
-        neighbours: how many vote; the nearest decides between labels with as many votes.
+        neighbours: how many vote; between labels with as many votes the sum of their ranks decides.
         classes, length: of an episode.
         updates, learning_rate: of the classifier, by Adam, 256 drawings at a time.
         episodes, batch: of the test.
@@ -114,12 +115,14 @@ def accuracy(features: nn.Module, config: Neighbours, device: torch.device) -> l
         for k in range(SHOWINGS):
             right[k] += hit[batch.showing == k + 1].sum().cpu()
             shown[k] += (batch.showing == k + 1).sum().cpu()
-    return (right / shown.clamp(min=1)).tolist()
+    shares: list[float] = (right / shown.clamp(min=1)).tolist()
+    return shares
 
 
 def _features(features: nn.Module, batch: Batch) -> Tensor:
     found: Tensor = features(batch.drawing.flatten(0, 1))
-    return found.unflatten(0, batch.drawing.shape[:2])
+    apart: Tensor = found.unflatten(0, batch.drawing.shape[:2])
+    return apart
 
 
 @torch.no_grad()
@@ -135,15 +138,20 @@ def asked(features: nn.Module, config: Neighbours, ways: int, device: torch.devi
 
 
 def run(config: Neighbours, seed: int, device: torch.device) -> dict[str, object]:
-    """`accuracy`, by showing, and `official`: shares right at the numbers of `ways`."""
+    """`accuracy`, by showing, and `official`: shares right at the numbers of `ways`.
+
+    Raises: ValueError: other features.
+    """
     if config.features not in FEATURES:
         raise ValueError(f"features must be one of {', '.join(FEATURES)}, got {config.features!r}")
-    if config.features == "pixels":
-        features: nn.Module = nn.Identity()
-    elif config.features == "components":
-        features = components(config, 50).to(device)
-    else:
-        features = classifier(config, seed, device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # the components are sought from a random start
+        if config.features == "pixels":
+            features: nn.Module = nn.Identity()
+        elif config.features == "components":
+            features = components(config, COMPONENTS).to(device)
+        else:
+            features = classifier(config, seed, device)
     found = [asked(features, config, ways, device) for ways in config.ways]
     return {"accuracy": accuracy(features, config, device), "official": found}
 

@@ -20,10 +20,10 @@ def questions(ways: int, generator: torch.Generator) -> Iterator[tuple[Tensor, T
 
     Yields: (ways + 1, 20, pixels) and (ways + 1, 20), the last step of which is the question.
     """
-    runs = oneshot_runs()
-    exist = torch.ones(runs.target.shape, dtype=torch.bool)
-    training, test = (flatten(Characters(part, exist, exist[:, 0].long(), ("",)))[0] for part in runs[:2])
-    for run, target in enumerate(runs.target):
+    *images, targets = oneshot_runs()
+    exist = torch.ones(targets.shape, dtype=torch.bool)
+    training, test = (flatten(Characters(part, exist, exist[:, 0].long(), ("",)))[0] for part in images)
+    for run, target in enumerate(targets):
         for _ in range(ORDERS):
             others = torch.rand(20, 20, generator=generator).scatter_(1, target.unsqueeze(1), 2.0)
             chosen = others.topk(ways).indices  # the right one first, (20 questions, ways)

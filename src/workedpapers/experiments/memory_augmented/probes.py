@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from workedpapers.memory_augmented import MemoryAugmentedNetwork
+from workedpapers.memory_augmented import MemoryAugmentedNetwork, MemoryState
 
 from .episodes import Learner, test_batches
 
@@ -18,9 +18,12 @@ def probe(learner: Learner, device: torch.device) -> dict[str, list[list[float]]
 
     Returns: `label`: share of labels that are found, and `drawing`: share of the variance of the drawing's first
         principal components that is explained; each [[this step's, the step's before] right after, the same one later].
+        The label of this step has not arrived yet: what is found of it right after is the network's own guess.
+    Raises: ValueError: no such memory, or labels that are words.
     """
-    network = learner.network
-    assert isinstance(network, MemoryAugmentedNetwork)
+    network, labels_of = learner.network, learner.config.labels
+    if not isinstance(network, MemoryAugmentedNetwork) or network.addressing != "lru" or labels_of != "one-hot":
+        raise ValueError("only a memory that overwrites what was used least, of one-hot labels, can be probed")
     rows: list[list[Tensor]] = [[], []]
     labels: list[Tensor] = []
     drawings: list[Tensor] = []
@@ -30,6 +33,7 @@ def probe(learner: Learner, device: torch.device) -> dict[str, list[list[float]]
         every = torch.arange(input.shape[1], device=device)
         slot: Tensor | None = None
         for step in range(len(input)):
+            assert isinstance(state.memory, MemoryState)
             overwritten = state.memory.usage.argmin(-1)
             _, state = network(input[step : step + 1], state)
             if slot is not None:

@@ -15,8 +15,9 @@ class Recurrent(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(input_size, hidden_size)
         with torch.no_grad():
-            self.lstm.weight_ih_l0.mul_(scale)
-            self.lstm.weight_hh_l0.mul_(scale)
+            for name, weight in self.lstm.named_parameters():
+                if name.startswith("weight"):
+                    weight.mul_(scale)
         self.output = nn.Linear(hidden_size, output_size)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -45,7 +46,10 @@ class FeedForward(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A causal transformer with learned positions: torch's encoder layers, normalised before each part."""
+    """A causal transformer with learned positions: torch's encoder layers, normalised before each part.
+
+    Args: width: of a step, a multiple of the four heads; length: of the longest sequence.
+    """
 
     def __init__(self, input_size: int, output_size: int, width: int, length: int, layers: int = 2) -> None:
         super().__init__()
@@ -66,9 +70,10 @@ class Transformer(nn.Module):
 class Matching(nn.Module):
     """Nearest neighbours that are learned: attention over the earlier drawings of the episode, by cosine.
 
-    The idea of matching networks (Vinyals et al. 2016), with one embedding; a step's attention goes to labels.
+    The idea of matching networks (Vinyals et al. 2016), with one embedding of two layers. It is told what the others
+    have to find out: that the label of a step arrives at the next one.
 
-    Args: drawing_size: how many of the inputs are the drawing; the rest is the label of the step before.
+    Args: drawing_size: so many inputs, the first, are the drawing; the rest is the label of the step before.
     """
 
     def __init__(self, drawing_size: int, hidden_size: int) -> None:
@@ -80,7 +85,7 @@ class Matching(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(10.0))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Log-probabilities of digits, (time, batch, output)."""
+        """Logarithms of the shares of attention that go to each value of each digit, (time, batch, output)."""
         drawings, labels = input.split((self.drawing_size, input.shape[-1] - self.drawing_size), -1)
         embedded = F.normalize(self.embedding(drawings), dim=-1).transpose(0, 1)
         scores = self.sharpness * embedded @ embedded.mT  # (batch, time, time)

@@ -98,10 +98,13 @@ def searched(arms: Mapping[str, FewShot]) -> Experiment[FewShot]:
 
 SEARCH_RIVALS = searched({name: RIVALS[name] for name in SEARCHED_RIVALS})
 SEARCH_READINGS = searched({name: READINGS[name] for name in SEARCHED_READINGS})
-#: By arm, the rate with the lowest loss at the end of the search's training, where it is not that of `FewShot`.
-TUNED: Mapping[str, float] = {}
+#: By table and arm, the rate with the lowest loss at the end of the search's training, where it is not `FewShot`'s own.
+TUNED: Mapping[str, Mapping[str, float]] = {}
 ARMS: Mapping[str, Mapping[str, FewShot]] = {
-    group: {name: replace(arm, learning_rate=TUNED.get(name, arm.learning_rate)) for name, arm in arms.items()}
+    group: {
+        name: replace(arm, learning_rate=TUNED.get(group, {}).get(name, arm.learning_rate))
+        for name, arm in arms.items()
+    }
     for group, arms in {
         "memories": MEMORIES,
         "rivals": {name: arm for name, arm in RIVALS.items() if name != "lstm"},  # the doubled one is better

@@ -14,13 +14,14 @@ def run(config: FewShot, seed: int, device: torch.device) -> dict[str, object]:
         accuracies by showing at the class counts `tested`; `official`: shares right at the numbers of ways `ways`; of
         `probes.probe`, if asked.
     """
-    learner, path = train(config, seed, device)
-    found: dict[str, object] = {**test(learner, config.classes, device), **path}
-    found["parameters"] = sum(parameter.numel() for parameter in learner.network.parameters())
-    if config.tested:
-        found["more"] = [test(learner, classes, device)["accuracy"] for classes in config.tested]
-    if config.ways:
-        found["official"] = [official(learner, ways, device) for ways in config.ways]
-    if config.probed:
-        found |= probe(learner, device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        learner, path = train(config, seed, device)
+        found: dict[str, object] = {**test(learner, config.classes, device), **path}
+        found["parameters"] = sum(parameter.numel() for parameter in learner.network.parameters())
+        if config.tested:
+            found["more"] = [test(learner, classes, device)["accuracy"] for classes in config.tested]
+        if config.ways:
+            found["official"] = [official(learner, ways, device) for ways in config.ways]
+        if config.probed:
+            found |= probe(learner, device)
     return found
