@@ -106,8 +106,14 @@ def searched(arms: Mapping[str, FewShot]) -> Experiment[FewShot]:
 
 SEARCH_RIVALS = searched({name: RIVALS[name] for name in SEARCHED_RIVALS})
 SEARCH_READINGS = searched({name: READINGS[name] for name in SEARCHED_READINGS})
-#: By table and arm, the rate with the lowest loss at the end of the search's training, where it is not `FewShot`'s own.
-TUNED: Mapping[str, Mapping[str, float]] = {}
+#: By table and arm, where it is not that of `FewShot`, the rate with the lowest loss at the end of the search's training,
+#: as a share of that of a guess among the classes that the training had come to.
+TUNED: Mapping[str, Mapping[str, float]] = {
+    "rivals": {"lstm, doubled": 0.01, "matched": 0.01, "transformer": 0.001, "matching": 0.01},
+    "longer": {"lstm, doubled": 0.01, "transformer": 0.001},
+    "bindings": {"lstm": 0.01, "aligned, lstm": 0.01},
+    "words": {"lstm, words": 0.01, "matching, words": 0.01},
+}
 ARMS: Mapping[str, Mapping[str, FewShot]] = {
     group: {
         name: replace(arm, learning_rate=TUNED.get(group, {}).get(name, arm.learning_rate))
