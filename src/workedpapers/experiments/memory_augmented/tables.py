@@ -106,7 +106,7 @@ def searched(arms: Mapping[str, FewShot]) -> Experiment[FewShot]:
 
 SEARCH_RIVALS = searched({name: RIVALS[name] for name in SEARCHED_RIVALS})
 SEARCH_READINGS = searched({name: READINGS[name] for name in SEARCHED_READINGS})
-#: By table and arm, where it is not that of `FewShot`, the rate with the lowest loss at the end of the search's training,
+#: By table and arm, where it is not that of `FewShot`: the rate with the lowest loss at the end of the search,
 #: as a share of that of a guess among the classes that the training had come to.
 TUNED: Mapping[str, Mapping[str, float]] = {
     "rivals": {"lstm, doubled": 0.01, "matched": 0.01, "transformer": 0.001, "matching": 0.01},
