@@ -65,8 +65,9 @@ class TuringState(NamedTuple):
 class NetworkState(NamedTuple):
     """What a `MemoryAugmentedNetwork` carries from one piece of a sequence to the next.
 
-    Gradients flow through it: after a backward pass go on from `state.detach()`. To keep the memory for another
-    episode and nothing else, take `network.initial_state(batch)._replace(memory=state.memory.detach())`.
+    Gradients flow through it: after a backward pass go on from `state.detach()`. To keep the memory alone for another
+    episode, take `network.initial_state(batch)._replace(memory=state.memory.detach())`. For a file take its tensors:
+    `torch.load` refuses classes it does not know.
 
     Attributes:
         hidden, cell: of the controller, (batch, hidden_size); cell stays zero under a feed-forward controller.
@@ -86,6 +87,8 @@ class NetworkState(NamedTuple):
 
 def cosine_similarity(keys: Tensor, memory: Tensor) -> Tensor:
     """Cosine of the angle between every key and every slot, eq. (MANN.3); zero where a key or a slot is zero.
+
+    ε = 10⁻⁸ stands in the squared norms: a vector shorter than about 10⁻³ counts as shorter still.
 
     Args: keys: (batch, heads, width); memory: (batch, slots, width).
     Returns: (batch, heads, slots).
@@ -109,10 +112,10 @@ class LeastRecentlyUsedMemory(nn.Module):
         decay: γ of the usage, in [0, 1]. The paper's value is not certain; 0.95 is that of later code.
         erase: whether the least used slot is set to zero before the write, as the text of the paper says between its
             equations 7 and 8. No gradient passes an erased slot.
-        targets: eq. 6 of the paper marks as many slots as there are read heads. "own": write head j has the j-th least
-            used one; "shared", as printed: every head writes to all of them.
-        ties: "first": exactly as many slots as asked for, the first in order; "all", as printed ("≤"): all that tie
-            with them, at the first step all N. Then slots written alike stay alike, so it is not the default.
+        targets: eq. 6 of the paper marks as many slots as there are read heads. "shared", as printed: every write head
+            writes to all of them; "own": head j to the j-th, so that a key has one slot.
+        ties: "all", as printed ("≤"): every slot that ties with those marked, at the first step all N, and slots
+            written alike stay alike; "first": exactly as many slots as asked for, the first in order.
     No gradient flows through the choice of slots. Half precision, autocast: what comes in is cast to the memory's
     dtype, float32 or wider; what is read goes out in the dtype of the keys.
     Raises: ValueError, TypeError: an argument outside what is listed.

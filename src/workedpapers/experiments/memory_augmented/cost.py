@@ -109,8 +109,9 @@ def networks(config: Cost, device: torch.device) -> dict[str, Callable[[Tensor],
         "ntm": ours("ntm"),
         "loop": LoopedTuringMachine(config).to(device),
     }
-    if find_spec("dnc") is not None and device.type == "cpu":
-        peer: Any = import_module("dnc").DNC(
+    package: Any = import_module("dnc") if find_spec("dnc") else None
+    if hasattr(package, "DNC") and device.type == "cpu":
+        peer = package.DNC(
             input_size=config.input_size,
             hidden_size=config.hidden_size,
             num_hidden_layers=1,
