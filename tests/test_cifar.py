@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from workedpapers.lab.paths import folder_from
-from workedpapers.tasks import cifar
+from workedpapers.tasks import cifar, downloads
 from workedpapers.tasks.cifar import cifar10
 
 NAMES = [*(f"data_batch_{i}.bin" for i in range(1, 6)), "test_batch.bin"]
@@ -259,7 +259,7 @@ MISHAPS = {
 @pytest.mark.parametrize(("mishap", "words"), MISHAPS.values(), ids=MISHAPS)
 def test_a_mishap_without_end_is_told_and_leaves_nothing_behind(mishap, words, server, cache, waits, monkeypatch):
     if mishap == "slow":
-        monkeypatch.setattr(cifar, "TIMEOUT", (5, 0.5))
+        monkeypatch.setattr(downloads, "TIMEOUT", (5, 0.5))
     server.mishaps = [mishap] * 100
     with pytest.raises(ConnectionError, match=words) as caught:
         cifar10()

@@ -23,6 +23,7 @@ from workedpapers.causal_transfer import (
 from workedpapers.experiments.fast_weights import Retrieval, RetrievalNetwork
 from workedpapers.fast_weights import FastWeights, attend, fast_matrix
 from workedpapers.fractional_max_pooling import FractionalMaxPool2d, fractional_max_pool2d, pooling_regions
+from workedpapers.memory_augmented import MemoryAugmentedNetwork, cosine_similarity
 from workedpapers.mixture_gradients import (
     MixtureMultivariateNormal,
     MixtureNormal,
@@ -83,6 +84,13 @@ def run_recurrent_norm(training, input_size, **options):
     return model(meta(4, 8, input_size), state)[0] + output
 
 
+def run_memory(**options):
+    sizes = {"hidden_size": 5, "slots": 6, "width": 4, "reads": 3, "device": "meta"}
+    model = MemoryAugmentedNetwork(3, 2, **sizes, **options)
+    output, state = model(meta(4, 2, 3))
+    return model(meta(4, 2, 3), state.detach())[0] + output
+
+
 def run_density(runs):
     net = MixtureDensityNetwork(3, 5, runs=runs).to("meta")
     return net.log_prob(meta(*runs, 4), meta(*runs, 4))
@@ -128,6 +136,17 @@ METHODS = {
     },
     "BatchNormLSTM, shared statistics": lambda: run_recurrent_norm(True, 3, statistics="shared", momentum=None),
     "FractionalMaxPool2d in evaluation": lambda: run_pooling(False, deterministic_eval=True),
+    **{
+        f"MemoryAugmentedNetwork {' '.join(map(str, options.values()))}": lambda options=options: run_memory(**options)
+        for options in (
+            {"addressing": "lru"},
+            {"addressing": "ntm", "writes": 2},
+            {"controller": "feedforward", "feedback": False, "gate": "learned"},
+            {"targets": "shared", "ties": "all", "writes": 2},
+            {"write_content": "separate", "sharpness": "learned", "order": "address", "writes": 3},
+        )
+    },
+    "cosine_similarity": lambda: cosine_similarity(meta(2, 3, 4), meta(2, 5, 4)),
     "MixtureDensityNetwork": lambda: run_density(()),
     "MixtureDensityNetwork, runs": lambda: run_density((2, 3)),
     "GaussianMixture": lambda: GaussianMixture(meta(2, 3), meta(2, 3), meta(2, 3)).log_prob(meta(2, 4)),
@@ -258,6 +277,8 @@ def test_forward_and_backward_stay_on_the_device_of_the_input(name):
 
 LAYERS = {
     "MixtureDensityNetwork": lambda device: MixtureDensityNetwork(2, 4, runs=(2, 3), device=device),
+    "MemoryAugmentedNetwork lru": lambda device: MemoryAugmentedNetwork(3, 2, gate="learned", device=device),
+    "MemoryAugmentedNetwork ntm": lambda device: MemoryAugmentedNetwork(3, 2, addressing="ntm", device=device),
     "FastWeights attention": lambda device: FastWeights(3, 5, device=device),
     "FastWeights matrix": lambda device: FastWeights(3, 5, form="matrix", device=device),
     "BatchNorm": lambda device: BatchNorm(3, device=device),

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from workedpapers.lab.paths import folder_from
-from workedpapers.tasks import images
+from workedpapers.tasks import downloads, images
 from workedpapers.tasks.images import DataSet, fashion_mnist, load, mnist
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
@@ -216,7 +216,7 @@ with_each_mishap = pytest.mark.parametrize(("mishap", "words"), MISHAPS.values()
 def impatient(mishap, monkeypatch):
     """A timeout short enough for a test, only where one is to happen."""
     if mishap == "slow":
-        monkeypatch.setattr(images, "TIMEOUT", (5, 0.5))
+        monkeypatch.setattr(downloads, "TIMEOUT", (5, 0.5))
 
 
 @with_each_mishap
@@ -374,7 +374,7 @@ def test_files_in_a_read_only_cache_are_read_without_a_lock(monkeypatch, cache):
     def read_only(path):
         raise PermissionError(path)
 
-    monkeypatch.setattr(images, "FileLock", read_only)
+    monkeypatch.setattr(downloads, "FileLock", read_only)
     assert_whole(load(a_data_set()))
 
 

@@ -5,7 +5,7 @@ Santoro, Bartunov, Botvinick, Wierstra, Lillicrap, "One-shot Learning with Memor
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from numbers import Integral, Real
 from typing import Any, Literal, NamedTuple, get_args
@@ -134,9 +134,7 @@ class LeastRecentlyUsedMemory(nn.Module):
         _check_sizes(slots=slots, width=width, reads=reads, writes=writes)
         if not writes <= reads <= slots:
             raise ValueError(f"writes <= reads <= slots must hold, got {writes}, {reads} and {slots}")
-        _check_number("decay", decay)
-        if not 0 <= decay <= 1:
-            raise ValueError(f"decay must lie in [0, 1], got {decay}")
+        _check_number("decay", decay, lambda value: 0 <= value <= 1, "lie in [0, 1]")
         _check_choice("targets", targets, Targets)
         _check_choice("ties", ties, Ties)
         self.slots, self.width, self.reads, self.writes = slots, width, reads, writes
@@ -200,7 +198,7 @@ class LeastRecentlyUsedMemory(nn.Module):
                 _check_tensor("sharpness", sharpness, (len(memory), self.reads), memory, narrower=True)
                 scores = scores * _cast(sharpness, memory.dtype).unsqueeze(-1)
             elif sharpness is not None:
-                _check_positive("sharpness", sharpness)
+                _check_sharpness(sharpness)
                 scores = scores * sharpness
             return scores.softmax(-1)
 
@@ -231,19 +229,15 @@ class LeastRecentlyUsedMemory(nn.Module):
         slots = usage.argmin(-1, keepdim=True) if count == 1 else usage.sort(dim=-1, stable=True).indices[:, :count]
         if self.ties == "all":
             return (usage.unsqueeze(1) == usage.gather(-1, slots).unsqueeze(-1)).to(usage.dtype)
-        return usage.new_zeros(*slots.shape, self.slots).scatter_(-1, slots.unsqueeze(-1), 1.0)
+        return usage.new_zeros(*slots.shape, self.slots).scatter(-1, slots.unsqueeze(-1), 1.0)
 
     def _of_heads(self, marked: Tensor) -> Tensor:
         return marked if self.targets == "own" else marked.amax(1, keepdim=True).expand(-1, self.writes, -1)
 
     def check(self, state: object, batch: int | str = "batch", like: Tensor | None = None) -> None:
         """Refuse a state that is not of such a memory, for a batch of this size, of like's dtype and device."""
-        if not isinstance(state, MemoryState):
-            raise TypeError(f"state must be a MemoryState, got {type(state).__name__}")
-        _check_tensor("state.memory", state.memory, (batch, self.slots, self.width), like)
-        batch = len(state.memory)
-        _check_tensor("state.weights", state.weights, (batch, self.reads, self.slots), state.memory)
-        _check_tensor("state.usage", state.usage, (batch, self.slots), state.memory)
+        sizes = {"memory": (self.slots, self.width), "weights": (self.reads, self.slots), "usage": (self.slots,)}
+        _check_state(state, MemoryState, sizes, batch, like)
 
 
 class TuringMemory(nn.Module):
@@ -301,11 +295,8 @@ class TuringMemory(nn.Module):
 
     def check(self, state: object, batch: int | str = "batch", like: Tensor | None = None) -> None:
         """Refuse a state that is not of such a memory, for a batch of this size, of like's dtype and device."""
-        if not isinstance(state, TuringState):
-            raise TypeError(f"state must be a TuringState, got {type(state).__name__}")
-        _check_tensor("state.memory", state.memory, (batch, self.slots, self.width), like)
-        heads = self.reads + self.writes
-        _check_tensor("state.weights", state.weights, (len(state.memory), heads, self.slots), state.memory)
+        sizes = {"memory": (self.slots, self.width), "weights": (self.reads + self.writes, self.slots)}
+        _check_state(state, TuringState, sizes, batch, like)
 
 
 class MemoryAugmentedNetwork(nn.Module):
@@ -369,7 +360,7 @@ class MemoryAugmentedNetwork(nn.Module):
         _check_choice("order", order, Order)
         _check_choice("addressing", addressing, Addressing)
         if sharpness is not None and sharpness != "learned":
-            _check_positive("sharpness", sharpness)
+            _check_sharpness(sharpness)
         self.input_size, self.output_size, self.hidden_size = input_size, output_size, hidden_size
         self.controller, self.gate, self.write_content = controller, gate, write_content
         self.sharpness, self.order, self.addressing, self.feedback = sharpness, order, addressing, feedback
@@ -508,12 +499,9 @@ class MemoryAugmentedNetwork(nn.Module):
             raise ValueError(f"input needs at least one time step, got shape {tuple(input.shape)}")
         if state is None:
             return
-        if not isinstance(state, NetworkState):
-            raise TypeError(f"state must be a NetworkState or None, got {type(state).__name__}")
-        batch = input.shape[1]
-        for name, size in (("hidden", self.hidden_size), ("cell", self.hidden_size), ("read", self.weight_rh.shape[1])):
-            _check_tensor(f"state.{name}", getattr(state, name), (batch, size), like)
-        self.memory.check(state.memory, batch, like.new_empty(0, dtype=_wide(like.dtype)))
+        sizes = {"hidden": (self.hidden_size,), "cell": (self.hidden_size,), "read": (self.weight_rh.shape[1],)}
+        _check_state(state, NetworkState, sizes, input.shape[1], like)
+        self.memory.check(state.memory, input.shape[1], like.new_empty(0, dtype=_wide(like.dtype)))
 
 
 def _wide(dtype: torch.dtype | None) -> torch.dtype:
@@ -547,15 +535,27 @@ def _check_choice(name: str, choice: str, choices: Any) -> None:
         raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {choice!r}")
 
 
-def _check_number(name: str, value: float) -> None:
+def _check_number(name: str, value: float, fits: Callable[[float], bool], expected: str) -> None:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    if not fits(value):
+        raise ValueError(f"{name} must {expected}, got {value}")
 
 
-def _check_positive(name: str, value: float) -> None:
-    _check_number(name, value)
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name} must be positive and finite, got {value}")
+def _check_sharpness(sharpness: float) -> None:
+    _check_number("sharpness", sharpness, lambda value: 0 < value < math.inf, "be positive and finite")
+
+
+def _check_state(
+    state: object, kind: type, sizes: Mapping[str, tuple[int, ...]], batch: int | str, like: Tensor | None
+) -> None:
+    """Refuse another type, and parts of other shapes, dtype or device than like's, or the first part's."""
+    if not isinstance(state, kind):
+        raise TypeError(f"state must be a {kind.__name__}, got {type(state).__name__}")
+    for name, size in sizes.items():
+        part = getattr(state, name)
+        _check_tensor(f"state.{name}", part, (batch, *size), like)
+        batch, like = len(part), part
 
 
 def _check_tensor(

@@ -17,9 +17,9 @@ import torch
 from filelock import FileLock
 from requests import RequestException
 
-from ..lab.bars import progress
 from ..lab.paths import folder_from
-from .images import RETRIES, TIMEOUT, Images
+from .downloads import get, pool
+from .images import Images
 
 URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
@@ -90,13 +90,6 @@ def _download(folder: Path) -> None:
     archive = URL.rsplit("/", 1)[-1]
     names = [name for split in SPLITS.values() for name in split]
 
-    def with_bar(url: str, part: str, _pooch: object) -> None:
-        # An empty bar counts as false, which is none to pooch; it sets the true total itself.
-        with progress(range(0), archive, total=1, unit="B", unit_scale=True) as bar:
-            pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)(url, part, None)
-
-    if os.environ.get("WORKEDPAPERS_QUIET"):
-        pooch.get_logger().setLevel("WARNING")
     by_hand = (
         f"put {', '.join(names)} of that archive into the folder cifar-10 of the folder that WORKEDPAPERS_DATA names"
     )
@@ -109,11 +102,9 @@ def _download(folder: Path) -> None:
             if not absent:  # another process was faster
                 return
             with TemporaryDirectory(dir=folder) as temporary:
-                cache = pooch.create(
-                    temporary, "", registry={archive: SHA256}, urls={archive: URL}, retry_if_failed=RETRIES
-                )
+                cache = pool(temporary, archive, URL, SHA256)
                 unpack = pooch.Untar([f"cifar-10-batches-bin/{name}" for name in absent])
-                for file in cache.fetch(archive, unpack, with_bar):
+                for file in cache.fetch(archive, unpack, lambda url, part, _pooch: get(url, part)):
                     os.replace(file, folder / Path(file).name)
     except (RequestException, ValueError) as error:
         raise ConnectionError(

@@ -7,8 +7,6 @@ that cache. What decides is the SHA-256 of the uncompressed bytes, so a file may
 import gzip
 import hashlib
 import math
-import os
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,18 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import platformdirs
-import pooch
 import torch
-from filelock import FileLock
-from requests import RequestException
 from torch import Tensor
 
-from ..lab.bars import progress
-from ..lab.paths import folder_from
+from .downloads import locate
 
-TIMEOUT = (5, 30)  # seconds until a server answers the call, and between two pieces of a file
-RETRIES = 2  # rounds through all mirrors after the first, which wait one and two seconds
 SPLITS = {"train": "train", "test": "t10k"}  # our names, and those in the names of the files
 
 
@@ -138,62 +129,17 @@ def load(data_set: DataSet, split: str = "train") -> Images:
 
 
 def _array(data_set: DataSet, name: str, dimensions: int) -> npt.NDArray[np.uint8]:
-    file = _locate(data_set, name)
+    file = locate(
+        data_set.name,
+        name,
+        data_set.mirrors,
+        lambda file: _content(data_set, name, file),
+        stacklevel=5,  # the caller of `mnist`
+    )
     try:
         return _parse_idx(_content(data_set, name, file), dimensions)
     except ValueError as error:
         raise ValueError(f"{file} {error}. Replace it, or delete it to have it downloaded") from error
-
-
-def _locate(data_set: DataSet, name: str) -> Path:
-    """The file in `$WORKEDPAPERS_DATA`, else in the cache, into which it is downloaded if need be."""
-    cached = platformdirs.user_cache_path("workedpapers") / data_set.name / name
-    if given := folder_from("WORKEDPAPERS_DATA"):
-        file = given / data_set.name / name
-        if file.exists():
-            return file
-        warnings.warn(
-            f"WORKEDPAPERS_DATA is set, but there is no {file}; using {cached}",
-            stacklevel=5,  # the caller of `mnist`
-        )
-    if not cached.exists():
-        _download(data_set, name, cached)
-    return cached
-
-
-def _download(data_set: DataSet, name: str, file: Path) -> None:
-    """Download to a temporary file beside `file`, verify it, and only then give it its name."""
-
-    def from_mirrors(_url: str, part: str, _pooch: object) -> None:
-        failures = []
-        for mirror in data_set.mirrors:
-            try:
-                # An empty bar counts as false, which is none to pooch; it sets the true total itself.
-                with progress(range(0), name, total=1, unit="B", unit_scale=True) as bar:
-                    get = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)
-                    get(f"{mirror}/{name}", part, None)
-                _content(data_set, name, Path(part))
-                return
-            except (RequestException, ValueError) as error:
-                failures.append(f"  {mirror}/{name}: {error}")
-        raise ValueError("\n".join(failures))  # pooch waits and tries again
-
-    if os.environ.get("WORKEDPAPERS_QUIET"):
-        pooch.get_logger().setLevel("WARNING")
-    cache = pooch.create(file.parent, data_set.mirrors[0], registry={name: None}, retry_if_failed=RETRIES)
-    by_hand = f"put the file into the folder {data_set.name} of the folder that WORKEDPAPERS_DATA names"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(file.parent / ".lock"):
-            for abandoned in file.parent.glob("tmp*"):  # by a process that was killed: the lock is ours
-                abandoned.unlink()
-            cache.fetch(name, downloader=from_mirrors)  # nothing, if another process was faster
-    except ValueError as error:
-        raise ConnectionError(
-            f"cannot download {name} of {data_set.name}:\n{error}\nTry again when the network is back, or {by_hand}"
-        ) from error
-    except OSError as error:
-        raise OSError(f"cannot save {file} ({error}). Make its folder writable, or {by_hand}") from error
 
 
 def _content(data_set: DataSet, name: str, file: Path) -> bytes:

@@ -17,7 +17,7 @@ from requests import RequestException
 from torch import Tensor
 
 from ..lab.paths import folder_from
-from .images import TIMEOUT
+from .downloads import TIMEOUT
 
 URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"

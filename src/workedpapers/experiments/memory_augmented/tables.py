@@ -10,7 +10,12 @@ from .training import run
 
 SEEDS = range(3)
 SEARCH = (100,)
-RATES = (0.001, 0.003, 0.01)
+RATES = (0.001, 0.003, 0.01, 0.03)
+FURTHER = {
+    "lstm": 0.1,
+    "lstm, doubled": 0.1,
+    "transformer": 0.0003,
+}  # where the best of these was the last or the first
 MATCHED = 112  # units of an LSTM with as many parameters as the memory's network
 SHARP = 10.0  # key strength of the sharpened memory
 
@@ -30,6 +35,12 @@ RIVALS: Mapping[str, FewShot] = {
     "transformer": replace(FIVE, model="transformer"),
     "matching": replace(FIVE, model="matching"),
 }
+#: What more training does, one seed.
+LONGER: Mapping[str, FewShot] = {
+    name: replace(arm, updates=8000)
+    for name, arm in {**MEMORIES, **RIVALS}.items()
+    if name in ("memory", "lstm, doubled", "transformer")
+}
 #: Three classes, 24 steps, 16 slots: what the readings of the paper and the bindings are compared on.
 SMALL = FewShot(classes=3, length=24, slots=16, sharpness=SHARP, updates=1200)
 READINGS: Mapping[str, FewShot] = {
@@ -38,6 +49,7 @@ READINGS: Mapping[str, FewShot] = {
     "strength learned": replace(SMALL, sharpness="learned"),
     "gate: a constant": replace(SMALL, gate="learned"),
     "content of its own": replace(SMALL, content="separate"),
+    "one read head": replace(SMALL, reads=1),
     "two write heads": replace(SMALL, writes=2),
     "all least used": replace(SMALL, targets="shared"),
     "addressed before": replace(SMALL, order="address"),
@@ -46,21 +58,18 @@ READINGS: Mapping[str, FewShot] = {
     "decay 0.5": replace(SMALL, decay=0.5),
     "NTM": replace(SMALL, addressing="ntm"),
 }
-LONGER = replace(SMALL, updates=2000)
-#: How a drawing and its label come together.
+#: How a drawing and its label come together, and a memory that is not wiped; beside the base of the readings.
 BINDINGS: Mapping[str, FewShot] = {
-    "memory": replace(LONGER, probed=True),
-    "no feedback": replace(LONGER, feedback=False, probed=True),
-    "feed-forward": replace(LONGER, controller="feedforward", probed=True),
-    "aligned": replace(LONGER, inputs="aligned", probed=True),
-    "aligned, feed-forward": replace(LONGER, inputs="aligned", controller="feedforward"),
-    "lstm": replace(LONGER, model="lstm", gain=2.0, sharpness=None),
-    "aligned, lstm": replace(LONGER, model="lstm", gain=2.0, sharpness=None, inputs="aligned"),
-    "not wiped": replace(LONGER, wiped=False),
+    "no feedback": replace(SMALL, feedback=False, probed=True),
+    "feed-forward": replace(SMALL, controller="feedforward", probed=True),
+    "aligned": replace(SMALL, inputs="aligned", probed=True),
+    "lstm": replace(SMALL, model="lstm", gain=2.0, sharpness=None),
+    "aligned, lstm": replace(SMALL, model="lstm", gain=2.0, sharpness=None, inputs="aligned"),
+    "not wiped": replace(SMALL, wiped=False),
 }
-#: Arms whose rate is searched; the others differ little from one of these, and have its rate.
+#: Arms whose rate is searched; the others have the rate of the one that they vary.
 SEARCHED_READINGS = ("base", "strength 1", "strength learned", "NTM")
-SEARCHED_BINDINGS = ("no feedback", "feed-forward", "aligned", "lstm", "aligned, lstm")
+SEARCHED_RIVALS = ("lstm", "lstm, doubled", "transformer", "matching")
 
 
 #: Words of five letters; training begins with aaaaa, bbbbb, ccccc.
@@ -76,7 +85,6 @@ WORDS = FewShot(
 )
 WORD_ARMS: Mapping[str, FewShot] = {
     "words": WORDS,
-    "spread": replace(WORDS, labels="spread", tested=(5,), ways=(5,)),
     "lstm, words": replace(WORDS, model="lstm", gain=2.0, sharpness=None),
     "matching, words": replace(WORDS, model="matching", sharpness=None),
 }
@@ -89,15 +97,23 @@ def table(configs: Sequence[FewShot], seeds: Sequence[int] = SEEDS, scale: str =
 
 def searched(arms: Mapping[str, FewShot]) -> Experiment[FewShot]:
     """Each arm at every rate, on a seed that no other table has; without what is asked of it afterwards."""
-    bare = [replace(arm, ways=(), probed=False) for arm in arms.values()]
-    return table([replace(arm, learning_rate=rate) for arm in bare for rate in RATES], SEARCH)
+    configs = []
+    for name, arm in arms.items():
+        rates = {*RATES, FURTHER.get(name, RATES[0])}
+        configs += [replace(arm, ways=(), probed=False, learning_rate=rate) for rate in sorted(rates)]
+    return table(configs, SEARCH)
 
 
-SEARCH_RIVALS = searched(RIVALS)
+SEARCH_RIVALS = searched({name: RIVALS[name] for name in SEARCHED_RIVALS})
 SEARCH_READINGS = searched({name: READINGS[name] for name in SEARCHED_READINGS})
-SEARCH_BINDINGS = searched({name: BINDINGS[name] for name in SEARCHED_BINDINGS})
-#: By table and arm, the rate with the lowest loss at the end of the search's training, where it is not `FewShot`'s own.
-TUNED: Mapping[str, Mapping[str, float]] = {}
+#: By table and arm, where it is not that of `FewShot`: the rate with the lowest loss at the end of the search,
+#: as a share of that of a guess among the classes that the training had come to.
+TUNED: Mapping[str, Mapping[str, float]] = {
+    "rivals": {"lstm, doubled": 0.01, "matched": 0.01, "transformer": 0.001, "matching": 0.01},
+    "longer": {"lstm, doubled": 0.01, "transformer": 0.001},
+    "bindings": {"lstm": 0.01, "aligned, lstm": 0.01},
+    "words": {"lstm, words": 0.01, "matching, words": 0.01},
+}
 ARMS: Mapping[str, Mapping[str, FewShot]] = {
     group: {
         name: replace(arm, learning_rate=TUNED.get(group, {}).get(name, arm.learning_rate))
@@ -105,17 +121,19 @@ ARMS: Mapping[str, Mapping[str, FewShot]] = {
     }
     for group, arms in {
         "memories": MEMORIES,
-        "rivals": RIVALS,
+        "rivals": {name: arm for name, arm in RIVALS.items() if name != "lstm"},  # the doubled one is better
         "readings": READINGS,
         "bindings": BINDINGS,
+        "longer": LONGER,
         "words": WORD_ARMS,
     }.items()
 }
 
 
-def named(group: str, name: str) -> Experiment[FewShot]:
-    """One arm of a table."""
-    return table([ARMS[group][name]])
+def named(group: str, *names: str) -> Experiment[FewShot]:
+    """Some arms of a table, all if none is named."""
+    arms = [ARMS[group][name] for name in names or ARMS[group]]
+    return table(arms, range(1) if group == "longer" else SEEDS)
 
 
 _tiny = FewShot(
