@@ -441,7 +441,7 @@ def test_key_strengths_of_the_turing_memory_start_where_a_configuration_says():
 
     sharp.memory.address = spy
     sharp(batch_of(TINY).inputs("offset", 3))
-    assert float(torch.cat(strengths, 1).mean()) == pytest.approx(10, abs=1)
+    assert torch.cat(strengths, 1).mean().item() == pytest.approx(10, abs=1)
 
 
 def size_of(config):
