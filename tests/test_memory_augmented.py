@@ -945,6 +945,7 @@ def test_the_ends_of_the_ranges_are_taken():
     for decay in (0, 1):
         assert LeastRecentlyUsedMemory(4, 1, 4, writes=4, decay=decay).decay == decay
     assert TuringMemory(1, 1, 2, writes=3).reads == 2  # more heads than slots
+    assert MemoryAugmentedNetwork(3, 2, sharpness=1e-3).sharpness == 1e-3
 
 
 @pytest.mark.parametrize(
