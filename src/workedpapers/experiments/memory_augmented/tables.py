@@ -56,7 +56,7 @@ READINGS: Mapping[str, FewShot] = {
     "no erasing": replace(SMALL, erase=False),
     "ties all": replace(SMALL, ties="all"),
     "decay 0.5": replace(SMALL, decay=0.5),
-    "NTM": replace(SMALL, addressing="ntm"),
+    "NTM": replace(SMALL, addressing="ntm", sharpness=None),
 }
 #: How a drawing and its label come together, and a memory that is not wiped; beside the base of the readings.
 BINDINGS: Mapping[str, FewShot] = {
@@ -105,10 +105,14 @@ def searched(arms: Mapping[str, FewShot]) -> Experiment[FewShot]:
 
 
 SEARCH_RIVALS = searched({name: RIVALS[name] for name in SEARCHED_RIVALS})
-SEARCH_READINGS = searched({name: READINGS[name] for name in SEARCHED_READINGS})
+#: The NTM also with key strengths that start at ten more, which is no better.
+SEARCH_READINGS = searched(
+    {name: READINGS[name] for name in SEARCHED_READINGS} | {"NTM, sharp": replace(READINGS["NTM"], sharpness=SHARP)}
+)
 #: By table and arm, where it is not that of `FewShot`: the rate with the lowest loss at the end of the search,
 #: as a share of that of a guess among the classes that the training had come to.
 TUNED: Mapping[str, Mapping[str, float]] = {
+    "readings": {"NTM": 0.01},
     "rivals": {"lstm, doubled": 0.01, "matched": 0.01, "transformer": 0.001, "matching": 0.01},
     "longer": {"lstm, doubled": 0.01, "transformer": 0.001},
     "bindings": {"lstm": 0.01, "aligned, lstm": 0.01},
