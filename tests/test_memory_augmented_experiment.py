@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from workedpapers.experiments.memory_augmented import (
     LIVE,
     FewShot,
     Neighbours,
+    claims,
     episodes,
     labels,
     named,
@@ -802,29 +804,32 @@ def test_a_check_row_reaches_more_classes():
     assert recorded(check, "check")[0]["metrics"]["count"][-1] == first.classes
 
 
-GROUPS = {"search_rivals": "rivals", "search_readings": "readings", "search_bindings": "bindings"}
-SEARCHED = {
-    "search_rivals": tuple(tables.RIVALS),
-    "search_readings": tables.SEARCHED_READINGS,
-    "search_bindings": tables.SEARCHED_BINDINGS,
-}
-#: Arms whose best rate may be the least or the largest that was tried: this one learns nothing at any.
-EDGES = {("rivals", "feedforward")}
-#: Arms without a search of their own, and whose rate they have.
+SEARCHED = {"search_rivals": tables.SEARCHED_RIVALS, "search_readings": tables.SEARCHED_READINGS}
+GROUPS = {"search_rivals": "rivals", "search_readings": "readings"}
+BASE, LSTM = ("readings", "base"), ("rivals", "lstm, doubled")
+#: Arms without a search of their own, and whose rate they have; None: that of `FewShot`.
 LIKE = {
-    "memories": {"memory": ("readings", "strength 1"), "sharp": ("readings", "base")},
-    "readings": {name: ("readings", "base") for name in tables.READINGS if name not in tables.SEARCHED_READINGS},
+    "memories": {"memory": ("readings", "strength 1"), "sharp": BASE},
+    "rivals": {"matched": LSTM, "feedforward": None},  # which learns nothing at any rate
+    "readings": {name: BASE for name in tables.READINGS if name not in tables.SEARCHED_READINGS},
     "bindings": {
-        "memory": ("readings", "base"),
-        "aligned, feed-forward": ("bindings", "aligned"),
-        "not wiped": ("readings", "base"),
+        **dict.fromkeys(("no feedback", "feed-forward", "aligned", "not wiped"), BASE),
+        **dict.fromkeys(("lstm", "aligned, lstm"), LSTM),
     },
-    "words": {
-        "words": ("readings", "base"),
-        "spread": ("readings", "base"),
-        "lstm, words": ("bindings", "lstm"),
-        "matching, words": ("rivals", "matching"),
+    "longer": {
+        "memory": ("readings", "strength 1"),
+        "lstm, doubled": LSTM,
+        "transformer": ("rivals", "transformer"),
     },
+    "words": {"words": BASE, "lstm, words": LSTM, "matching, words": ("rivals", "matching")},
+}
+SOURCES = {
+    "memories": tables.MEMORIES,
+    "rivals": tables.RIVALS,
+    "readings": tables.READINGS,
+    "bindings": tables.BINDINGS,
+    "longer": tables.LONGER,
+    "words": tables.WORD_ARMS,
 }
 
 
@@ -832,41 +837,53 @@ def bare(config):
     return replace(config, learning_rate=1.0, ways=(), probed=False)
 
 
+def ends(table, name):
+    """Loss at the end of a search by rate, as a share of a guess's: with fewer classes the loss itself is lower."""
+    found, arm = EXPERIMENTS[table], bare(SOURCES[GROUPS[table]][name])
+    assert missing(found, "book") == []  # a test trains none of these
+    by_rate = {}
+    for row in recorded(found, "book"):
+        config = FewShot(**{k: tuple(v) if isinstance(v, list) else v for k, v in row["config"].items()})
+        if bare(config) == arm:
+            classes, loss = (row["metrics"][metric][-1] for metric in ("count", "curve"))
+            by_rate[config.learning_rate] = math.inf if loss is None else loss / math.log(classes)
+    return by_rate
+
+
 @pytest.mark.parametrize("table", SEARCHED)
 def test_a_search_tries_the_same_rates_for_every_arm_and_changes_nothing_else(table):
     configs = EXPERIMENTS[table].configs("book")
-    arms = {name: bare(ARMS[GROUPS[table]][name]) for name in SEARCHED[table]}
+    arms = {name: bare(SOURCES[GROUPS[table]][name]) for name in SEARCHED[table]}
     tried = {name: [c.learning_rate for c in configs if bare(c) == arm] for name, arm in arms.items()}
     assert sum(map(len, tried.values())) == len(configs)
     for name, rates in tried.items():
         assert len(rates) == len(set(rates)), name
-        assert set(rates) >= set(tables.RATES), name
+        assert set(rates) == {*tables.RATES, tables.FURTHER.get(name, tables.RATES[0])}, name
     assert not any(config.ways or config.probed for config in configs)
 
 
 @pytest.mark.parametrize("table", SEARCHED)
 def test_an_arm_has_the_rate_of_the_lowest_loss_at_the_end_with_worse_ones_on_either_side(table):
-    found, group = EXPERIMENTS[table], GROUPS[table]
-    assert missing(found, "book") == []  # a test trains none of these
     for name in SEARCHED[table]:
-        arm, ends = ARMS[group][name], {}
-        for row in recorded(found, "book"):
-            config = FewShot(**{k: tuple(v) if isinstance(v, list) else v for k, v in row["config"].items()})
-            if bare(config) == bare(arm):
-                classes, loss = (row["metrics"][metric][-1] for metric in ("count", "curve"))
-                # With fewer classes the loss is lower, so who got further comes first.
-                ends[config.learning_rate] = (-classes, math.inf if loss is None else loss)
-        assert min(ends, key=ends.get) == arm.learning_rate, (name, ends)
-        if (group, name) not in EDGES:
-            assert min(ends) < arm.learning_rate < max(ends), (name, ends)
+        found = ends(table, name)
+        best = min(found, key=found.get)
+        assert min(found) < best < max(found), (name, found)
+        if name in ARMS[GROUPS[table]]:
+            assert best == ARMS[GROUPS[table]][name].learning_rate, (name, found)
+
+
+def test_the_lstm_that_is_left_out_is_the_worse_one():
+    plain, doubled = (min(ends("search_rivals", name).values()) for name in ("lstm", "lstm, doubled"))
+    assert plain > doubled
 
 
 @pytest.mark.parametrize("group", ARMS)
 def test_an_arm_without_a_search_has_the_rate_of_the_arm_that_it_differs_from(group):
     searched = {name for table, names in SEARCHED.items() for name in names if GROUPS[table] == group}
-    assert set(ARMS[group]) == searched | set(LIKE.get(group, {}))
-    for name, (other, arm) in LIKE.get(group, {}).items():
-        assert ARMS[group][name].learning_rate == ARMS[other][arm].learning_rate, name
+    assert set(ARMS[group]) == (searched | set(LIKE[group])) - ({"lstm"} if group == "rivals" else set())
+    for name, like in LIKE[group].items():
+        expected = ARMS[like[0]][like[1]] if like else FewShot()
+        assert ARMS[group][name].learning_rate == expected.learning_rate, name
 
 
 def test_rates_are_tuned_for_arms_that_there_are():
@@ -874,35 +891,48 @@ def test_rates_are_tuned_for_arms_that_there_are():
         assert set(rates) <= set(ARMS[group]), group
 
 
-def test_an_arm_is_what_its_table_says_but_for_its_rate():
-    sources = {
-        "memories": tables.MEMORIES,
-        "rivals": tables.RIVALS,
-        "readings": tables.READINGS,
-        "bindings": tables.BINDINGS,
-        "words": tables.WORD_ARMS,
-    }
-    assert set(sources) == set(ARMS)
-    for group, arms in sources.items():
-        expected, found = (
-            {name: replace(arm, learning_rate=1.0) for name, arm in each.items()} for each in (arms, ARMS[group])
-        )
-        assert found == expected
-        assert EXPERIMENTS[group].configs("book") == list(ARMS[group].values())
+@pytest.mark.parametrize("group", ARMS)
+def test_an_arm_is_what_its_table_says_but_for_its_rate(group):
+    for name, arm in ARMS[group].items():
+        assert replace(arm, learning_rate=1.0) == replace(SOURCES[group][name], learning_rate=1.0), name
+    assert EXPERIMENTS[group].configs("book") == list(ARMS[group].values())
 
 
-def test_searches_and_other_tables_share_no_seed():
+def test_searches_and_other_tables_of_episodes_share_no_seed():
+    of_episodes = {name: table for name, table in EXPERIMENTS.items() if table.config in (FewShot, Neighbours)}
+    assert set(SEARCHED) == {name for name in of_episodes if name.startswith("search")}
     searched = {seed for name in SEARCHED for seed in EXPERIMENTS[name].seeds("book")}
-    assert set(SEARCHED) == {name for name in EXPERIMENTS if name.startswith("search") and "regression" not in name}
-    for name, table in EXPERIMENTS.items():
-        if "book" in table.grid and not name.startswith("search"):
+    for name, table in of_episodes.items():
+        if "book" in table.grid and name not in SEARCHED:
             assert not searched & set(table.seeds("book")), name
-            assert len(table.seeds("book")) >= 3 or name == "cost", name
+            assert len(table.seeds("book")) >= 3 or name == "longer", name
 
 
-def test_one_arm_can_be_had_by_name():
-    table = named("rivals", "transformer")
-    assert table.configs("book") == [ARMS["rivals"]["transformer"]]
+def test_arms_can_be_had_by_name():
+    table = named("rivals", "transformer", "matching")
+    assert table.configs("book") == [ARMS["rivals"]["transformer"], ARMS["rivals"]["matching"]]
     assert table.seeds("book") == EXPERIMENTS["rivals"].seeds("book")
+    assert named("longer", "memory").seeds("book") == EXPERIMENTS["longer"].seeds("book")
     with pytest.raises(KeyError):
         named("rivals", "gru")
+
+
+# Scoreboard
+
+
+def test_the_scoreboard_is_empty_while_rows_are_missing(monkeypatch):
+    monkeypatch.setattr(claims, "missing", lambda table, scale: [1])
+    assert claims.scoreboard() == []
+
+
+def test_a_claim_of_the_scoreboard_is_a_difference_below_zero():
+    for runs, verdict, cause in (
+        ((-1.0, -2.0), "holds", ""),
+        ((-2.0, 1.0), "holds in part", "seeds disagree"),
+        ((1.0, 2.0), "fails", "why"),
+    ):
+        claim = claims._claim("text", -3.0, runs, "why")
+        assert (claim.verdict, claim.cause, claim.runs) == (verdict, cause, runs)
+    rows = pd.DataFrame({"accuracy": [[0.1 * k for k in range(10)], [0.5] * 10]})
+    assert claims._at(rows, 3).tolist() == pytest.approx([20, 50])
+    assert claims._later(rows).tolist() == pytest.approx([40, 50])
