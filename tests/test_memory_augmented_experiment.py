@@ -193,15 +193,6 @@ def test_drawings_of_a_class_are_of_one_character_and_showings_are_counted():
         assert len(set(character.values())) == len(character) == 3
 
 
-def test_drawings_are_means_of_squares_from_zero_to_one():
-    images = torch.randint(256, (2, 3, 28, 28), generator=seeded(), dtype=torch.uint8)
-    mask = torch.tensor([[True, True, False], [True, False, True]])
-    found, kept = episodes.flatten(episodes.Characters(images, mask, torch.zeros(2), ("",)))
-    squares = images.double().view(2, 3, 14, 2, 14, 2).mean((3, 5)) / 255
-    torch.testing.assert_close(found.double(), squares.flatten(2), atol=1e-6, rtol=0)
-    assert torch.equal(kept, mask)
-
-
 def test_no_test_character_is_trained_on():
     train, test = (episodes.drawings("strokes", part)[0] for part in ("train", "test"))
     assert (len(train), len(test)) == (4 * 240, 4 * 60)  # 24 and 6 of 30 alphabets, four ways up

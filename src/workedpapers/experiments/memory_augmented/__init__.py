@@ -14,7 +14,7 @@ from .cost import COST
 from .episodes import FewShot, test, train
 from .neighbours import NEIGHBOURS, Neighbours
 from .regression import CHECK_REGRESSION, REFERENCES, REGRESSION, SEARCH_REGRESSION, Regression
-from .tables import ARMS, CHECK, LIVE, SEARCH_READINGS, SEARCH_RIVALS, named
+from .tables import ARMS, CHECK, LIVE, PAPER, SEARCH_READINGS, SEARCH_RIVALS, named
 
 __all__ = [
     "ARMS",
@@ -38,6 +38,7 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "search_regression": SEARCH_REGRESSION,
     "neighbours": NEIGHBOURS,
     **{group: named(group) for group in ARMS},
+    "paper": PAPER,
     "regression": REGRESSION,
     "references": REFERENCES,
     "cost": COST,

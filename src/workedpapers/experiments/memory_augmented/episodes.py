@@ -23,13 +23,14 @@ from workedpapers.memory_augmented import (
     Ties,
     TuringState,
 )
-from workedpapers.tasks.omniglot import Characters, draw_episodes, omniglot, split_alphabets, strokes, with_rotations
+from workedpapers.tasks.omniglot import draw_episodes, features, omniglot, split_alphabets, strokes, with_rotations
 
 from .labels import answer, deal, encode, loss, symbols, values_in_use
 from .rivals import FeedForward, Matching, Recurrent, Transformer
 
 HELD_OUT = 6  # alphabets to test on
 SIZE = 14  # pixels of a side
+SIDES = {"omniglot": SIZE, "strokes": SIZE, "all": 20}  # by data
 STROKES = {"classes": 300, "drawings": 20, "alphabets": 30, "seed": 0}
 SHOWINGS = 10  # of a class, that accuracies are told apart by
 TEST_SEED = 1_000_000
@@ -42,7 +43,8 @@ class FewShot:
     """A network, its episodes and its training.
 
     Args:
-        data: "omniglot", or "strokes", characters that a small generator draws.
+        data: "omniglot", the background set, some alphabets of it held out; "all", that set to train on and the
+            evaluation set to test on; "strokes", characters that a small generator draws.
         model: "memory", "lstm", "feedforward", "transformer" or "matching".
         classes, length: of an episode, in the test and at the end of the training.
         labels: as in `labels.deal`; easier: labels that training begins with, until they are mastered, if any.
@@ -105,21 +107,14 @@ def drawings(data: str, part: str) -> tuple[Tensor, Tensor]:
 
     Raises: ValueError: other data.
     """
-    if data == "omniglot":
-        characters = omniglot()
-    elif data == "strokes":
-        characters = strokes(**STROKES)
+    if data not in SIDES:
+        raise ValueError(f"data must be one of {', '.join(SIDES)}, got {data!r}")
+    if data == "all":
+        found = omniglot("background" if part == "train" else "evaluation", SIDES[data])
     else:
-        raise ValueError(f"data must be omniglot or strokes, got {data!r}")
-    train, test = split_alphabets(characters, HELD_OUT)
-    return flatten(with_rotations(train if part == "train" else test))
-
-
-def flatten(characters: Characters, side: int = SIZE) -> tuple[Tensor, Tensor]:
-    """Drawings averaged down to side × side, from 0 to 1, (characters, drawings, pixels), and their mask."""
-    images = characters.images
-    pooled = F.avg_pool2d(images.flatten(0, 1).unsqueeze(1).float() / 255, images.shape[-1] // side)
-    return pooled.flatten(1).view(*images.shape[:2], -1), characters.mask
+        both = split_alphabets(omniglot() if data == "omniglot" else strokes(**STROKES), HELD_OUT)
+        found = both[part == "test"]
+    return features(with_rotations(found), SIDES[data]), found.mask.repeat(4, 1)
 
 
 class Batch:
@@ -186,7 +181,7 @@ def build(config: FewShot) -> nn.Module:
     """The network of a configuration, with fresh weights."""
     digits, values = symbols(config.labels, most_classes(config))
     output = digits * values
-    drawing = SIZE**2
+    drawing = SIDES[config.data] ** 2
     inputs = output + drawing * (1 if config.inputs == "offset" else 2)
     if config.model == "lstm":
         return Recurrent(inputs, output, config.hidden, config.gain)

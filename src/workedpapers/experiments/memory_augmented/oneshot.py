@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from workedpapers.tasks.omniglot import Characters, oneshot_runs
+from workedpapers.tasks.omniglot import Characters, features, oneshot_runs
 
-from .episodes import Batch, Learner, flatten
+from .episodes import Batch, Learner
 from .labels import answer, deal, symbols, values_in_use
 
 ORDERS = 10  # in which the characters of a question are shown
@@ -22,7 +22,7 @@ def questions(ways: int, generator: torch.Generator) -> Iterator[tuple[Tensor, T
     """
     *images, targets = oneshot_runs()
     exist = torch.ones(targets.shape, dtype=torch.bool)
-    training, test = (flatten(Characters(part, exist, exist[:, 0].long(), ("",)))[0] for part in images)
+    training, test = (features(Characters(part, exist, exist[:, 0].long(), ("",))) for part in images)
     for run, target in enumerate(targets):
         for _ in range(ORDERS):
             others = torch.rand(20, 20, generator=generator).scatter_(1, target.unsqueeze(1), 2.0)

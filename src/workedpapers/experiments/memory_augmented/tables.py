@@ -170,3 +170,10 @@ CHECK = table(
 )
 #: What the lesson trains before the reader's eyes.
 LIVE = FewShot(data="strokes", classes=3, length=24, slots=16, hidden=64, sharpness=SHARP, updates=400, episodes=96)
+#: The paper's own sizes, for a GPU: no curriculum, all of Omniglot at 20 × 20.
+_paper = FewShot(data="all", hidden=200, slots=128, width=40, reads=4, start=5, learning_rate=0.001, updates=100_000)
+PAPER = table(
+    [_paper, replace(_paper, sharpness=SHARP), replace(_paper, model="lstm"), replace(_paper, model="matching")],
+    SEEDS,
+    "paper",
+)
