@@ -384,7 +384,7 @@ def test_a_memory_that_is_wiped_knows_nothing_of_earlier_episodes():
 
 
 def test_other_data_are_named():
-    with pytest.raises(ValueError, match="data must be omniglot or strokes, got 'digits'"):
+    with pytest.raises(ValueError, match="data must be one of omniglot, strokes, all, got 'digits'"):
         episodes.drawings("digits", "train")
 
 
