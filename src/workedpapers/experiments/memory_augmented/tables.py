@@ -112,7 +112,7 @@ SEARCH_READINGS = searched(
 #: By table and arm, where it is not that of `FewShot`: the rate with the lowest loss at the end of the search,
 #: as a share of that of a guess among the classes that the training had come to.
 TUNED: Mapping[str, Mapping[str, float]] = {
-    "readings": {"NTM": 0.01},
+    "readings": {"NTM": 0.03},
     "rivals": {"lstm, doubled": 0.01, "matched": 0.01, "transformer": 0.001, "matching": 0.01},
     "longer": {"lstm, doubled": 0.01, "transformer": 0.001},
     "bindings": {"lstm": 0.01, "aligned, lstm": 0.01},
