@@ -518,12 +518,9 @@ def test_a_vote_is_of_the_nearest_earlier_drawings(k):
     for b in range(6):
         for t in range(1, 15):
             near = sorted(range(t), key=lambda s: float((features[s, b] - features[t, b]).norm()))[:k]
-            votes, ranks = Counter(), Counter()
-            for rank, s in enumerate(near):
-                votes[int(which[s, b])] += 1
-                ranks[int(which[s, b])] += len(near) - rank  # of as many votes, those that are nearer in sum
-            best = max((votes[c], ranks[c]) for c in votes)
-            assert (votes[int(found[t, b])], ranks[int(found[t, b])]) == best
+            votes = Counter(int(which[s, b]) for s in near)
+            tied = [c for c in votes if votes[c] == max(votes.values())]
+            assert int(found[t, b]) == next(int(which[s, b]) for s in near if int(which[s, b]) in tied)
 
 
 def test_one_neighbour_is_the_nearest_one():

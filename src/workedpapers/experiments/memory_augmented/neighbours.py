@@ -24,7 +24,7 @@ class Neighbours:
         data: as in `FewShot`.
         features: "pixels"; "components": 50 principal ones of the training alphabets; "classifier": the last hidden
             layer of a network that was trained to tell all training characters apart.
-        neighbours: how many vote; between labels with as many votes the sum of their ranks decides.
+        neighbours: how many vote; between labels with as many votes the nearest decides.
         classes, length: of an episode.
         updates, learning_rate: of the classifier, by Adam, 256 drawings at a time.
         episodes, batch: of the test.
@@ -97,7 +97,7 @@ def vote(features: Tensor, labels: Tensor, neighbours: int, classes: int, genera
         count = min(neighbours, step)
         near = distance[:, step, :step].topk(count, largest=False).indices
         votes = known.gather(1, near.unsqueeze(-1).expand(-1, -1, classes))
-        weight = 1 + torch.arange(count, 0, -1, device=near.device) / (2 * count**2)  # decides ties only
+        weight = 1 + 0.5 ** torch.arange(2, count + 2, device=near.device)  # of as many votes the nearest decides
         answers[step] = (votes * weight.unsqueeze(-1)).sum(1).argmax(-1)
     return answers
 
