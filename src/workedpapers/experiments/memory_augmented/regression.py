@@ -194,16 +194,15 @@ TUNED_REGRESSION = {
     Regression("lstm", hidden_size=AS_MANY["lstm"]): 0.03,
     Regression("transformer", hidden_size=AS_MANY["transformer"]): 0.003,
 }
-TRAINED = TASKS[:1]  # with networks, so far
 SEARCH_REGRESSION = searched(TUNED_REGRESSION)
 REGRESSION = regressions(
     [
         replace(task, model=arm.model, hidden_size=arm.hidden_size, learning_rate=rate)
-        for task in TRAINED
+        for task in TASKS
         for arm, rate in TUNED_REGRESSION.items()
     ]
 )
-REFERENCES = regressions([replace(task, model=model) for model in PROCESSES for task in TASKS[:2]])
+REFERENCES = regressions([replace(task, model=model) for model in PROCESSES for task in TASKS])
 _check = Regression(length=6, hidden_size=8, slots=5, width=3, updates=5, batch_size=4, steps=3, test_size=10)
 #: Seconds: every model once.
 CHECK_REGRESSION = Experiment(
