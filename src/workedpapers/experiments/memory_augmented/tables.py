@@ -11,7 +11,7 @@ from .training import run
 SEEDS = range(3)
 SEARCH = (100,)
 RATES = (0.001, 0.003, 0.01, 0.03)
-FURTHER = {
+FURTHER = {"transformer": (0.0001, 0.0003), "NTM": (0.1,)}  # where the best of these was the first or the last
     "lstm": 0.1,
     "lstm, doubled": 0.1,
     "transformer": 0.0003,
