@@ -12,10 +12,6 @@ SEEDS = range(3)
 SEARCH = (100,)
 RATES = (0.001, 0.003, 0.01, 0.03)
 FURTHER = {"transformer": (0.0001, 0.0003), "NTM": (0.1,)}  # where the best of these was the first or the last
-    "lstm": 0.1,
-    "lstm, doubled": 0.1,
-    "transformer": 0.0003,
-}  # where the best of these was the last or the first
 MATCHED = 112  # units of an LSTM with as many parameters as the memory's network
 SHARP = 10.0  # key strength of the sharpened memory
 
