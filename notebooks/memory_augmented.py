@@ -576,7 +576,7 @@ print("gradients agree:", len(mine), "tensors")
 # %% [markdown]
 # Twenty steps, five slots: three quarters of what was written is overwritten again, and both agree.
 #
-# **Change it.** In the cell that defines `mann`, write `free = torch.eye(slots)[u.argmax(1)]  # (MANN.7)` for `free = torch.eye(slots)[u.argmin(1)]  # (MANN.7)`: the *most* used slot goes.
+# **Change it.** In the cell that defines the method, write `free = torch.eye(slots)[u.argmax(1)]  # (MANN.7)` for `free = torch.eye(slots)[u.argmin(1)]  # (MANN.7)`: the *most* used slot goes.
 #
 # <details><summary>What happens</summary>
 #
