@@ -576,7 +576,7 @@ print("gradients agree:", len(mine), "tensors")
 # %% [markdown]
 # Twenty steps, five slots: three quarters of what was written is overwritten again, and both agree.
 #
-# **Change it.** In the cell that defines the method, write `free = torch.eye(slots)[u.argmax(1)]  # (MANN.7)` for `free = torch.eye(slots)[u.argmin(1)]  # (MANN.7)`: the *most* used slot goes.
+# **Change it.** In the cell above, write `ours = mann(episodes, dict(model.named_parameters()), slots + 1, width)` for `ours = mann(episodes, dict(model.named_parameters()), slots, width)`: one slot more.
 #
 # <details><summary>What happens</summary>
 #
@@ -584,7 +584,7 @@ print("gradients agree:", len(mine), "tensors")
 # AssertionError: MANN.9: left and right are not equal…
 # ```
 #
-# The answers differ, from the second step on. That a wrong slot is a visible difference, even with untrained weights, is what makes the check worth having. (Put the cell back.)
+# One more empty slot answers in every read, and later other slots are overwritten. The same happens if you write `argmax` for `argmin` in the cell that defines the method: a wrong slot is a visible difference, even with untrained weights. (Put the cell back.)
 #
 # </details>
 #
