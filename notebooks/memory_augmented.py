@@ -645,7 +645,7 @@ def at_step(step, strength):
 explore(
     at_step,
     alt="Step {step}, key strength {strength}: drawing, usage, read weights, name",
-    step=list(range(1, 13)),
+    step=list(range(2, 13)),
     strength=[1.0, 5.0, 20.0],
 )
 
