@@ -409,7 +409,6 @@ logistic = math.exp(alpha) / (math.exp(alpha) + 1)
 right = [logistic * 0.1, logistic * 0.7, logistic * 0.1, 1 - 0.9 * logistic]
 check("MANN.8", w_w, torch.tensor(right), "number by number")
 for beta in (1.0, 10.0):
-    found, _ = memory.read(library, k[None, None], beta)
     best = memory.address(library, k[None, None], beta).argmax()
     assert int(best) == 3, "the key finds its own slot first"
 

@@ -16,7 +16,7 @@
 #
 # Each section asks one question: what was run, a figure, the verdict in bold. Tables are folded. [The lesson](memory_augmented.ipynb) has the method, [the theory](memory_augmented_theory.ipynb) the bounds, ceilings and errata.
 #
-# **Read this first.** Drawings are Omniglot's background set: 24 alphabets to train on, six, chosen at random once, to test on (158 characters); each character turned by 90, 180 and 270 degrees counts as three more; pictures are averaged down to 14×14; no other distortion. An episode shows $C$ classes in $10C$ steps, classes and drawings at random, so that the number of showings varies. "$k$-th showing": accuracy where a class is shown for the $k$-th time. 400 test episodes, the same for all. Networks have 100 units; the memory 64 slots of 20 numbers, two reads, one write head (the paper: 200 units, 128 slots of 40, four reads). Adam, batches of 16 episodes, gradients clipped at 10; three seeds unless said. Training begins with three classes, and one more comes when 60% of the last 50 updates' answers were right: a curriculum that the paper does not have for five classes (without it nothing was learned in a first try, not recorded). Learning rates: the best of four or five, by the loss at the end as a share of a guess's, on a search seed, for LSTM, transformer and matching network with five classes; for MANN, at each key strength, and NTM with three classes (0.003 for MANN); all others have the rate of what they vary. "As reported": the paper's numbers as remembered, single digits may be off.
+# **Read this first.** Drawings are Omniglot's background set: 24 alphabets to train on, six, chosen at random once, to test on (158 characters); each character turned by 90, 180 and 270 degrees counts as three more; pictures are averaged down to 14×14; no other distortion. An episode shows $C$ classes in $10C$ steps, classes and drawings at random, so that the number of showings varies. "$k$-th showing": accuracy where a class is shown for the $k$-th time. 400 test episodes, the same for all. Networks have 100 units; the memory 64 slots of 20 numbers, two reads, one write head (the paper: 200 units, 128 slots of 40, four reads). Adam, batches of 16 episodes, gradients clipped at 10; three seeds unless said. Training begins with three classes, and one more comes when 60% of the last 50 updates' answers were right: a curriculum that the paper does not have for five classes (without it nothing was learned in a first try, not recorded). Learning rates: the best of four to six, by the loss at the end as a share of a guess's, on a search seed, for LSTM, transformer and matching network with five classes; for MANN, at each key strength, and NTM with three classes (0.003 for MANN); all others have the rate of what they vary. "As reported": the paper's numbers as remembered, single digits may be off.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing
@@ -72,9 +72,37 @@ def named(table, name):
     return sweep(experiment.named(table, name), "book")
 
 
+def shares(rows):
+    """Right answers in per cent, a row a seed, a column a showing."""
+    return 100 * np.array(rows.accuracy.to_list())
+
+
+def begins(rows):
+    """By seed, after how many updates 45% are right in training; all, if never."""
+    reached = np.array(rows.right.to_list()) >= 0.45
+    parts = np.where(reached.any(1), reached.argmax(1), reached.shape[1])
+    return parts * rows.updates.to_numpy() / reached.shape[1]
+
+
+def summary(table, names=None):
+    """Of each arm: showings, by seed the showings 2 to 8 together, and the start."""
+    lines = {}
+    for name in names or experiment.ARMS[table]:
+        rows = named(table, name)
+        runs, seeds = shares(rows), rows.seed.tolist()
+        later = dict(
+            zip([f"2–8, {s}" for s in seeds], runs[:, 1:8].mean(1), strict=True)
+        )
+        start = dict(zip([f"begins, {s}" for s in seeds], begins(rows), strict=True))
+        lines[name] = {f"{k}": runs[:, k - 1].mean() for k in (2, 8)} | later | start
+    found = pd.DataFrame(lines).T.round(1)
+    found.insert(2, "2–8", found.filter(like="2–8,").mean(axis=1).round(1))
+    return found
+
+
 def by_showing(ax, rows, label, color, **style):
     """Accuracy by showing: every seed a thin line, the mean a thick one."""
-    runs = 100 * np.array(rows.accuracy.to_list())
+    runs = shares(rows)
     ax.plot(SHOWINGS, runs.T, color=color, lw=0.7, alpha=0.5)
     ax.plot(SHOWINGS, runs.mean(0), color=color, label=label, **style)
 
@@ -120,22 +148,22 @@ fig.suptitle("Sharpened, two of three come near the paper")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
-# @title Table: accuracy in per cent, parameters, minutes
+# @title Table: accuracy in per cent, every seed's second showing, parameters, rates
 lines = []
 for table in ("memories", "rivals", "longer"):
     for name in experiment.ARMS[table]:
         rows = named(table, name)
-        runs = 100 * np.array(rows.accuracy.to_list())
+        runs = shares(rows)
         lines.append(
             {"arm": name + (", 8,000 updates" if table == "longer" else "")}
             | {f"{k}": runs[:, k - 1].mean() for k in (1, 2, 3, 5, 10)}
-            | {"spread": np.ptp(runs[:, 1])}
+            | {"2nd by seed": ", ".join(f"{share:.0f}" for share in runs[:, 1])}
             | {
                 "parameters": rows.parameters.iloc[0],
                 "rate": rows.learning_rate.iloc[0],
             }
         )
-display(pd.DataFrame(lines).set_index("arm").round(2))
+display(pd.DataFrame(lines).set_index("arm").round(4))
 
 # %% [markdown]
 # **Yes; sharpened, soon: 60, 86, 88% at the second showing by seed (mean 78%), 93% at the tenth. At the paper's key strength 56% and 70%, no more than an LSTM (57% and 72%; as large as MANN: 54% and 68%).** Two of the three sharpened runs come near what the paper reports (above it at the second, below at the tenth showing; pictures, classes and curriculum differ), after 56,000 episodes. Only these two are above the 24% of "any name but the last" at the first showing (21, 31, 32% by seed): whether they notice that a letter is new was not tested. With 8,000 updates (one seed) MANN at the paper's strength 66% and 80%, the LSTM 65% and 78%. The matching network has 93% and 100%. The transformer waits long and scatters: 30, 69, 69% by seed at the second showing. Feed-forward is at chance.
@@ -170,6 +198,16 @@ axes[1].set(xlabel="updates", ylabel="classes in an episode", yticks=(3, 4, 5))
 axes[0].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=3)
 fig.suptitle("Nothing, for hundreds of updates; then much at once")
 plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: updates until 45% are right in training, by seed
+STARTED = {
+    name: begins(named(table, name))
+    for table in ("memories", "rivals")
+    for name in experiment.ARMS[table]
+    if name != "feedforward"
+}
+display(pd.DataFrame(STARTED).T.round(0))
 
 # %% [markdown]
 # **At the key strength 10, 140 to 210 updates pass until 45% are right in the episodes of three classes; at 1, 770 to 1050; with the LSTM 630 to 840, with the transformer 2100 to 3150. The matching network, which is told how names and drawings belong together, begins above that.** (Counted in steps of 70 updates.) The plateau is the level of someone who knows which names are in use and nothing else. A sharper read, the one thing changed, ends it sooner, and so has more updates left for five classes.
@@ -232,18 +270,20 @@ NAMES = list(experiment.ARMS["readings"])
 for place, name in enumerate(reversed(NAMES)):
     rows = named("readings", name)
     color = SHARP if name == "base" else MANN
-    runs = 100 * np.array(rows.accuracy.to_list())
-    axes[0].plot(runs[:, 1:8].mean(1), len(rows) * [place], "o", ms=5, color=color)
-    curve = np.array(rows.right.to_list())
-    left = (curve < 0.45).sum(1) * rows.updates.iloc[0] / curve.shape[1]
-    axes[1].plot(left, len(rows) * [place], "o", ms=5, color=color)
+    later = shares(rows)[:, 1:8].mean(1)
+    axes[0].plot(later, len(rows) * [place], "o", ms=5, color=color)
+    axes[1].plot(begins(rows), len(rows) * [place], "o", ms=5, color=color)
 axes[0].set_yticks(range(len(NAMES)), NAMES[::-1], fontsize=9)
 axes[0].set(xlabel="right at the showings 2 to 8, %")
-axes[1].set(xlabel="updates with less than 45% right in training")
-base = np.array(named("readings", "base").accuracy.to_list())[:, 1:8].mean() * 100
+axes[1].set(xlabel="updates until 45% are right in training")
+base = shares(named("readings", "base"))[:, 1:8].mean()
 axes[0].axvline(base, color=MUTED, lw=0.8)
 fig.suptitle("A content of its own helps, ties and NTM hurt")
 plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: right in per cent, and updates until 45% are right, by seed
+display(summary("readings"))
 
 # %% [markdown]
 # **The base has 76% at the showings 2 to 8. Of the six readings four matter: what is written (A2; a vector of its own: 83%), ties (A6; "all": 43%, two of three seeds at chance), and the order (A4): addressed before the write, 71%, at the second showing 49% instead of 65%; and two write heads (A3) have 68%. A constant gate (A1: 77%), no erasing (A5: 74%) and two slots free at once for one write head (74%) change a point or two.** One read head, which always finds its own write first, does as well as two (76%). The decay of usage does not show (γ = 0.5: 76%). Key strength 1 has 71%, learned 75%, and needs longer to begin. NTM addressing, at the best of its five rates, has 46%, and leaves its plateau late.
@@ -251,26 +291,35 @@ plt.show()
 # %% [markdown]
 # ## 5. What if the labels are words?
 #
-# A name is five letters of five kinds, 3,125 words, as in the paper, which so avoids that a name can be guessed. A word is right if all letters are. Reviewers asked whether arbitrary likeness between words does harm. Three classes, 30 steps, 4,000 updates, key strength 10; training begins with the words aaaaa, bbbbb, ccccc until 60% are right (from random words at once, a first try learned nothing in 3,000 updates, not recorded).
+# A name is five letters of five kinds, 3,125 words, as in the paper, so that a name can hardly be guessed. A word is right if all letters are. Reviewers asked whether arbitrary likeness between words does harm. Three classes, 30 steps, 4,000 updates, key strength 10; training begins with the words aaaaa, bbbbb, ccccc until 60% are right (from random words at once, a first try learned nothing in 3,000 updates, not recorded). "Spread": words that differ in every letter.
 
 # %%
 words = rows_of("words")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, accuracy against the showing with words as names, three classes: the matching network on top, MANN with key strength 10 below, the LSTM lowest. Right, how often another class's word is the answer, by the number of letters that differ, two to five."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, accuracy against the showing with words as names, three classes: the matching network on top, MANN with key strength 10 below, the LSTM lowest; spread words make little difference. Right, how often another class's word is the answer, by the number of letters that differ, two to five."}} tags=["hide-input"]
 # @title Figure: words, and who is taken for whom
 fig, axes = figures.panels(2)
 for name, label, color in (
     ("matching, words", "matching network", DATA),
     ("words", "MANN", SHARP),
+    ("spread", "MANN, spread", MANN),
     ("lstm, words", "LSTM", LSTM),
+    ("lstm, spread", "LSTM, spread", OTHER),
 ):
     by_showing(axes[0], named("words", name), label, color)
 axes[0].set(xlabel="showing of the class", ylabel="right, %", ylim=(0, 102))
 axes[0].legend(fontsize=8)
-for name, color in (("words", SHARP), ("matching, words", DATA)):
+
+
+def confusions(name):
+    """Another class's word as the answer, per cent, by letters that differ."""
     rows = named("words", name)
     confused, rivals = (np.array(rows[m].to_list()) for m in ("confused", "rivals"))
-    rate = 100 * confused[:, 1:] / rivals[:, 1:]  # distance 1 is rare
+    return 100 * confused / np.where(rivals > 0, rivals, np.nan)
+
+
+for name, color in (("words", SHARP), ("matching, words", DATA), ("lstm, words", LSTM)):
+    rate = confusions(name)[:, 1:]  # distance 1 is rare
     axes[1].plot(range(2, 6), rate.T, color=color, lw=0.7, alpha=0.5)
     axes[1].plot(range(2, 6), rate.mean(0), "o-", color=color)
 axes[1].set(
@@ -279,11 +328,21 @@ axes[1].set(
     xticks=range(2, 6),
 )
 axes[1].set_ylim(bottom=0)
-fig.suptitle("MANN learns words, and hardly confuses them by likeness")
+fig.suptitle("MANN learns words; likeness and spread change little")
 plt.show()
 
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: right in per cent; confusions by letters that differ; shares of pairs
+ARMS = list(experiment.ARMS["words"])
+found = {name: shares(named("words", name))[:, (1, 4, 9)].mean(0) for name in ARMS}
+display(pd.DataFrame(found, index=["2", "5", "10"]).T.round(1))
+found = {name: confusions(name).mean(0) for name in ARMS if "spread" not in name}
+display(pd.DataFrame(found, index=range(1, 6)).T.round(1))
+rivals = np.array(named("words", "words").rivals.to_list()).mean(0)
+print("pairs, %:", (100 * rivals / rivals.sum()).round(1))
+
 # %% [markdown]
-# **MANN, sharpened, names 40% right at the second and 68% at the tenth showing (40, 37, 43 and 69, 65, 71 by seed), the LSTM 30% and 37%, the matching network 94% and 99%. Another class's word is the answer in 7.2% of the steps if two letters differ, in 7.3% if all five do** (the matching network: 4.0% and 4.8%). From two letters on MANN shows no effect of likeness; at one letter it errs twice as often (13%), on 1% of the pairs. The LSTM, whose 30% are a guess among three, is misled: 7.8% against 5.4%. Answers that are no class's word are not counted.
+# **MANN, sharpened, names 40% right at the second and 68% at the tenth showing (40, 37, 43 and 69, 65, 71 by seed), the LSTM 30% and 37%, the matching network 94% and 99%. Another class's word is the answer in 7.2% of the steps if two letters differ, in 7.3% if all five do** (the matching network: 4.0% and 4.8%). From two letters on MANN shows no effect of likeness; at one letter it errs twice as often (13%), on 1% of the pairs. The LSTM, whose 30% are a guess among three, takes like words for each other more often: 7.8% against 5.4%. Answers that are no class's word are not counted. **Words that differ in every letter do not help: MANN has 40, 40 and 46% at the second and 58, 66 and 74% at the tenth showing by seed, the LSTM 25, 26 and 31% and 35, 36 and 45%.**
 
 # %% [markdown]
 # ## 6. How do a drawing and its late name come together?
@@ -299,7 +358,7 @@ fig, axes = plt.subplots(1, 2, figsize=(9, 3.4))
 NAMES = ["base", *(n for n in experiment.ARMS["bindings"] if n != "not wiped")]
 for place, name in enumerate(reversed(NAMES)):
     table = "readings" if name == "base" else "bindings"
-    runs = 100 * np.array(named(table, name).accuracy.to_list())[:, 1:8].mean(1)
+    runs = shares(named(table, name))[:, 1:8].mean(1)
     color = LSTM if "lstm" in name else SHARP if "feed" not in name else ODD
     axes[0].plot(runs, len(runs) * [place], "o", ms=5, color=color)
 axes[0].set_yticks(range(len(NAMES)), NAMES[::-1], fontsize=9)
@@ -316,7 +375,7 @@ RUNS = (
 for table, name, label, color, marker in RUNS:
     rows = named(table, name)
     kept = [100 * found[0][1] for found in rows["drawing"]]
-    right = [100 * accuracy[1] for accuracy in rows.accuracy]
+    right = shares(rows)[:, 1]
     axes[1].plot(kept, right, marker, ms=6, color=color, label=label)
 axes[1].set(
     xlabel="the drawing before, in its row: % of variance",
@@ -327,6 +386,21 @@ axes[1].legend(fontsize=7.5)
 fig.suptitle("The two best runs keep the drawing in the row")
 plt.show()
 
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: right in per cent; what is read out of a row, per cent, by seed
+display(summary("bindings"))
+lines = []
+for table, name, label, *_ in RUNS:
+    for run in named(table, name).itertuples():
+        values = {
+            f"{what} {which}, {when}": 100 * getattr(run, what)[row][column]
+            for what in ("label", "drawing")
+            for row, when in enumerate(("at once", "a step later"))
+            for column, which in enumerate(("now", "before"))
+        }
+        lines.append({"run": label, "seed": run.seed} | values)
+display(pd.DataFrame(lines).set_index(["run", "seed"]).round(0))
+
 # %% [markdown]
 # **The LSTM suffices: the base has 76% at the showings 2 to 8, without the feedback of the read 77%. With a feed-forward controller, which has the drawing back from the read or by a gate to where it read last (not separated), 62%. Where drawing and name come together, 77%; an LSTM alone 58%, aligned 75%.** (The LSTM alone begins only after 744 to 1176 of the 1,200 updates, so that its number measures lateness.) A feed-forward controller's row holds its own step's drawing, and its name can be read there better one step later (38, 40, 42 to 43, 49, 85%): the gate has written it.
 #
@@ -335,7 +409,7 @@ plt.show()
 # %% [markdown]
 # ## 7. Must the memory be wiped between episodes?
 #
-# The memory of section 6, trained and tested with all episodes in one stream: the controller starts anew, the slots keep what they hold, and names are dealt anew, so old rows mislead. As reported by a secondary source the paper sees slightly lower values for five classes.
+# The memory of section 6, trained and tested with all episodes in one stream: the controller starts anew, the slots keep what they hold, and names are dealt anew, so old rows mislead. As reported by a secondary source, the paper has 66, 73 and 81% at the second, third and fifth showing of five classes without wiping, 82, 89 and 92% with it, and little difference with ten classes.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Accuracy against the showing, one to eight, three classes, every seed a thin line: wiped and not wiped."}} tags=["hide-input"]
 # @title Figure: wiped and not wiped
@@ -385,6 +459,15 @@ ax.legend(fontsize=8)
 ax.set_title("More classes: MANN falls, the matching network hardly")
 plt.show()
 
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: right at the fifth showing, per cent, by classes in an episode
+found = {}
+for name in ("words", "lstm, words", "matching, words"):
+    rows = named("words", name)
+    more = np.array(rows.more.to_list())[:, :, 4].mean(0)
+    found[name] = [shares(rows)[:, 4].mean(), *(100 * more)]
+display(pd.DataFrame(found, index=COUNTS).T.round(1))
+
 # %% [markdown]
 # **Trained on three classes, MANN has 59% at the fifth showing of three, 31% of five, 8% of ten, 4% of fifteen classes; the LSTM 30, 10, 2, 1%; the matching network 99, 97, 95, 92%.** Naming one of the words in use at random would give 33, 20, 10 and 7%: with ten classes and more MANN is below that, and the LSTM everywhere. With fifteen classes the 150 steps overwrite the 64 slots more than twice; whether that is the cause of the fall was not tested. The paper's curriculum to 25 classes, at 100,000 episodes and more, was not run.
 
@@ -421,8 +504,14 @@ axes[0].legend(fontsize=7.5)
 fig.suptitle("Networks beat a kernel learned on the spot only early")
 plt.show()
 
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Tables: nats a point, mean over an episode, by dimensions
+for rows, keys in ((networks, ["model", "hidden_size"]), (references, ["model"])):
+    found = rows.pivot_table("mean_nll", keys, "dims", sort=False)
+    display(found.round(2))
+
 # %% [markdown]
-# **MANN (at the paper's key strength) and an LSTM with as many parameters are alike: 0.14, 0.68, 0.87 and 0.14, 0.67, 0.88 nats a point in one, two and three dimensions; the process with the true kernel has −0.21, 0.17, 0.38, the transformer 0.40, 0.72, 0.91.** A kernel learned from the episode alone, with a prior, has 0.05, 0.36, 0.52: behind the networks from two to some six points, ahead later. Three times the scale: 2.10, 3.52, 4.16. Without the prior it fails after two or three points, where the noise goes to zero (2.46, 2.50, 1.46). One learned once from 160 episodes is as good as the true one (−0.21, 0.17, 0.38). Equal updates favour MANN, which takes more time for each.
+# **MANN (at the paper's key strength) and an LSTM with as many parameters are alike: 0.14, 0.68, 0.87 and 0.14, 0.67, 0.88 nats a point in one, two and three dimensions; the process with the true kernel has −0.21, 0.17, 0.38, the transformer 0.40, 0.72, 0.91.** A kernel learned from the episode alone, with a prior, has 0.05, 0.36, 0.52: behind the networks from two to some six points, ahead later. Three times the scale: 2.10, 3.52, 4.16. Without the prior it fails after two or three points, where the noise goes to zero (2.46, 2.50, 1.46). One learned once from 160 episodes is as good as the true one (−0.21, 0.17, 0.38).
 
 # %% [markdown]
 # ## 10. What do the official one-shot runs say?
@@ -455,6 +544,22 @@ ax.axvline(20, color=MUTED, lw=0.8)
 ax.set(xlabel="right among five, %", xlim=(15, 100))
 ax.set_title("Trained embeddings carry over best")
 plt.show()
+
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: right among five, by seed, and among twenty, per cent
+found = {
+    label: [100 * official[0] for official in rows.official]
+    for label, rows in lines.items()
+}
+display(pd.DataFrame(found).T.round(0))
+for label, rows in (
+    ("nearest pixels", lines["nearest pixels"]),
+    ("classifier's features", lines["classifier's features"]),
+    ("MANN, words", named("words", "words")),
+    ("matching network, words", named("words", "matching, words")),
+):
+    twenty = np.mean([official[1] for official in rows.official])
+    print(f"among twenty, {label}: {100 * twenty:.0f}")
 
 # %% [markdown]
 # **Among five, the matching network has 84%, sharpened MANN 50, 69, 73% by seed, the nearest pixels 46%, the classifier's features 81%, the transformer 27, 55, 53%, MANN at the paper's strength 44%, the LSTM 44%.** Among all twenty: 26% by pixels, 61% by the classifier's features; with words, trained on three classes, MANN 1% (a guess has 5%), the matching network 56%. (Lake et al. report 95.5% for people and 96.7% for their program, which knows strokes, as we remember it.)

@@ -101,26 +101,14 @@ def test_spread_words_differ_in_every_letter(classes):
     assert len({str(episode) for episode in words}) > 40
 
 
-@pytest.mark.parametrize("classes", [2, 5])
-def test_close_words_of_an_episode_differ_in_one_letter_the_same_for_all(classes):
-    places = Counter()
-    for episode in labels.deal("close", classes, 50, seeded()).tolist():
-        found = {tuple(x != y for x, y in zip(a, b, strict=True)) for a, b in combinations(episode, 2)}
-        assert len(found) == 1
-        place = found.pop()
-        assert sum(place) == 1
-        places[place] += 1
-    assert len(places) == 5
-
-
-@pytest.mark.parametrize("kind", ["numbers", "spread", "close"])
+@pytest.mark.parametrize("kind", ["numbers", "spread"])
 def test_more_classes_than_symbols_are_refused(kind):
     with pytest.raises(ValueError, match=f"labels '{kind}' take at most 5 classes, got 6"):
         labels.deal(kind, 6, 1, seeded())
 
 
 def test_other_labels_are_named():
-    with pytest.raises(ValueError, match="labels must be one of one-hot, numbers, words, spread, close, got 'names'"):
+    with pytest.raises(ValueError, match="labels must be one of one-hot, numbers, words, spread, got 'names'"):
         labels.deal("names", 3, 1, seeded())
 
 
@@ -764,7 +752,7 @@ def test_check_rows_have_every_kind():
     rows = EXPERIMENTS["check"].configs("check")
     options = {
         "model": {"memory", "lstm", "feedforward", "transformer", "matching"},
-        "labels": {"one-hot", "words", "spread", "close"},
+        "labels": {"one-hot", "words", "spread"},
         "easier": {None, "numbers"},
         "inputs": {"offset", "aligned"},
         "controller": {"lstm", "feedforward"},
@@ -805,7 +793,13 @@ LIKE = {
         **dict.fromkeys(("lstm", "aligned, lstm"), LSTM),
     },
     "longer": {"memory": ("readings", "strength 1"), "lstm, doubled": LSTM},
-    "words": {"words": BASE, "lstm, words": LSTM, "matching, words": ("rivals", "matching")},
+    "words": {
+        "words": BASE,
+        "spread": BASE,
+        "lstm, words": LSTM,
+        "lstm, spread": LSTM,
+        "matching, words": ("rivals", "matching"),
+    },
 }
 SOURCES = {
     "memories": tables.MEMORIES,

@@ -191,6 +191,7 @@ def build(config: FewShot) -> nn.Module:
         return Transformer(inputs, output, config.hidden, config.length * most_classes(config) // config.classes)
     if config.model == "matching":
         return Matching(drawing, config.hidden)
+    strength = config.sharpness if config.addressing == "ntm" and isinstance(config.sharpness, float) else 0.0
     network = MemoryAugmentedNetwork(
         inputs,
         output,
@@ -206,15 +207,15 @@ def build(config: FewShot) -> nn.Module:
         erase=config.erase,
         gate=config.gate,
         write_content=config.content,
-        sharpness=config.sharpness if config.addressing == "lru" else None,
+        sharpness=None if strength else config.sharpness,
         order=config.order,
         addressing=config.addressing,
         feedback=config.feedback,
     )
-    if config.addressing == "ntm" and isinstance(config.sharpness, float):
+    if strength:
         start, count = (network.head_sizes[name] for name in ("keys", "strength"))
         with torch.no_grad():
-            network.heads.bias[start : start + count] += config.sharpness
+            network.heads.bias[start : start + count] += strength
     return network
 
 
@@ -289,6 +290,12 @@ def test_batches(config: FewShot, classes: int, device: torch.device) -> Iterato
         yield draw(config, "test", classes, config.batch, generator, device)
 
 
+def tally(hit: Tensor, showing: Tensor) -> Tensor:
+    """How often the answer was right, and how often a class was shown, by showing, float64, (2, `SHOWINGS`)."""
+    of_showing = showing.flatten() == torch.arange(1, SHOWINGS + 1, device=showing.device).unsqueeze(1)
+    return torch.stack([(of_showing & hit.flatten()).sum(1), of_showing.sum(1)]).double().cpu()
+
+
 @torch.no_grad()
 def test(learner: Learner, classes: int, device: torch.device) -> dict[str, list[float]]:
     """What a network knows of test episodes.
@@ -297,17 +304,14 @@ def test(learner: Learner, classes: int, device: torch.device) -> dict[str, list
         the Hamming distance of two words, from 1: `rivals`, the mean number of other classes shown before whose word is
         so far from the right one, and `confused`, how often one of these words is the answer, both by step.
     """
-    right, shown = torch.zeros(2, SHOWINGS, dtype=torch.float64)
+    counts = torch.zeros(2, SHOWINGS, dtype=torch.float64)
     digits = symbols(learner.config.labels, classes)[0]
     rivals, confused = torch.zeros(2, digits, dtype=torch.float64)
     steps = 0
     for batch in test_batches(learner.config, classes, device):
         found = answer(learner(batch), digits)
-        place = batch.showing.clamp(max=SHOWINGS + 1) - 1
         hit = (found == batch.digits).all(-1)
-        for k in range(SHOWINGS):
-            right[k] += hit[place == k].sum().cpu()
-            shown[k] += (place == k).sum().cpu()
+        counts += tally(hit, batch.showing)
         words = batch.all_digits  # (batch, classes, digits)
         distance = (words.unsqueeze(0) != batch.digits.unsqueeze(2)).sum(-1)  # (length, batch, classes)
         said = (words.unsqueeze(0) == found.unsqueeze(2)).all(-1)
@@ -316,5 +320,5 @@ def test(learner: Learner, classes: int, device: torch.device) -> dict[str, list
             rivals[d] += (seen & (distance == d + 1)).sum().cpu()
             confused[d] += (seen & said & (distance == d + 1)).sum().cpu()
         steps += hit.numel()
-    accuracy = (right / shown.clamp(min=1)).tolist()
+    accuracy = (counts[0] / counts[1].clamp(min=1)).tolist()
     return {"accuracy": accuracy, "rivals": (rivals / steps).tolist(), "confused": (confused / steps).tolist()}

@@ -7,7 +7,7 @@ from torch import Tensor
 LETTERS = 5  # in a word
 SYMBOLS = 5  # that a letter can be
 NUMBERED = ("one-hot", "numbers")  # labels whose digits lie below the number of classes
-LABELS = ("one-hot", "numbers", "words", "spread", "close")
+LABELS = ("one-hot", "numbers", "words", "spread")
 
 
 def deal(labels: str, classes: int, batch: int, generator: torch.Generator) -> Tensor:
@@ -15,13 +15,12 @@ def deal(labels: str, classes: int, batch: int, generator: torch.Generator) -> T
 
     Args:
         labels: "one-hot": one digit, the class's number; "numbers": words whose letters are all that number; "words":
-            different words of five letters at random; "spread": words that differ in every letter; "close": words that
-            differ in one, the same for all.
-    Raises: ValueError: other labels; more classes than symbols where words are spread or close.
+            different words of five letters at random; "spread": words that differ in every letter.
+    Raises: ValueError: other labels; more classes than symbols where labels are numbers or words are spread.
     """
     if labels not in LABELS:
         raise ValueError(f"labels must be one of {', '.join(LABELS)}, got {labels!r}")
-    if labels in ("numbers", "spread", "close") and classes > SYMBOLS:
+    if labels in ("numbers", "spread") and classes > SYMBOLS:
         raise ValueError(f"labels {labels!r} take at most {SYMBOLS} classes, got {classes}")
     if labels in NUMBERED:
         letters = 1 if labels == "one-hot" else LETTERS
@@ -30,11 +29,7 @@ def deal(labels: str, classes: int, batch: int, generator: torch.Generator) -> T
         words = torch.rand(batch, SYMBOLS**LETTERS, generator=generator).topk(classes).indices
         powers = SYMBOLS ** torch.arange(LETTERS)
         return words.unsqueeze(-1) // powers % SYMBOLS
-    spread = torch.rand(batch, SYMBOLS, LETTERS, generator=generator).argsort(1)[:, :classes]
-    if labels == "spread":
-        return spread
-    place = torch.randint(LETTERS, (batch,), generator=generator)
-    return torch.where(F.one_hot(place, LETTERS).bool().unsqueeze(1), spread, spread[:, :1])
+    return torch.rand(batch, SYMBOLS, LETTERS, generator=generator).argsort(1)[:, :classes]
 
 
 def symbols(labels: str, classes: int) -> tuple[int, int]:

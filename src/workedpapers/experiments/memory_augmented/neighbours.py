@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from workedpapers.lab import Experiment, progress
 
-from .episodes import SHOWINGS, SIZE, Batch, FewShot, drawings, test_batches
+from .episodes import SHOWINGS, SIZE, Batch, FewShot, drawings, tally, test_batches
 from .oneshot import questions
 
 FEATURES = ("pixels", "components", "classifier")
@@ -21,7 +21,7 @@ class Neighbours:
     """A vote of the nearest earlier drawings, without training on episodes.
 
     Args:
-        data: as in `FewShot`.
+        data: as in `FewShot`, but not "all".
         features: "pixels"; "components": 50 principal ones of the training alphabets; "classifier": the last hidden
             layer of a network that was trained to tell all training characters apart.
         neighbours: how many vote; between labels with as many votes the nearest decides.
@@ -106,16 +106,14 @@ def vote(features: Tensor, labels: Tensor, neighbours: int, classes: int, genera
 def accuracy(features: nn.Module, config: Neighbours, device: torch.device) -> list[float]:
     """Share of right answers by showing."""
     generator = torch.Generator().manual_seed(0)
-    right, shown = torch.zeros(2, SHOWINGS, dtype=torch.float64)
+    counts = torch.zeros(2, SHOWINGS, dtype=torch.float64)
     episodes = FewShot(
         data=config.data, classes=config.classes, length=config.length, episodes=config.episodes, batch=config.batch
     )
     for batch in test_batches(episodes, config.classes, device):
         hit = vote(_features(features, batch), batch.which, config.neighbours, config.classes, generator) == batch.which
-        for k in range(SHOWINGS):
-            right[k] += hit[batch.showing == k + 1].sum().cpu()
-            shown[k] += (batch.showing == k + 1).sum().cpu()
-    shares: list[float] = (right / shown.clamp(min=1)).tolist()
+        counts += tally(hit, batch.showing)
+    shares: list[float] = (counts[0] / counts[1].clamp(min=1)).tolist()
     return shares
 
 

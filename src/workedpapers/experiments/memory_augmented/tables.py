@@ -81,7 +81,9 @@ WORDS = FewShot(
 )
 WORD_ARMS: Mapping[str, FewShot] = {
     "words": WORDS,
+    "spread": replace(WORDS, labels="spread", tested=(5,), ways=(5,)),
     "lstm, words": replace(WORDS, model="lstm", gain=2.0, sharpness=None),
+    "lstm, spread": replace(WORDS, labels="spread", model="lstm", gain=2.0, sharpness=None, tested=(5,), ways=(5,)),
     "matching, words": replace(WORDS, model="matching", sharpness=None),
 }
 
@@ -112,7 +114,7 @@ TUNED: Mapping[str, Mapping[str, float]] = {
     "rivals": {"lstm, doubled": 0.01, "matched": 0.01, "transformer": 0.0003, "matching": 0.01},
     "longer": {"lstm, doubled": 0.01},
     "bindings": {"lstm": 0.01, "aligned, lstm": 0.01},
-    "words": {"lstm, words": 0.01, "matching, words": 0.01},
+    "words": {"lstm, words": 0.01, "lstm, spread": 0.01, "matching, words": 0.01},
 }
 ARMS: Mapping[str, Mapping[str, FewShot]] = {
     group: {
@@ -156,8 +158,8 @@ CHECK = table(
         replace(_tiny, controller="feedforward", inputs="aligned", wiped=False, updates=3),
         replace(_tiny, addressing="ntm", sharpness=SHARP, updates=3),
         replace(_tiny, order="address", targets="shared", ties="all", erase=False, feedback=False, updates=3),
-        replace(_tiny, model="lstm", labels="close", easier="numbers", updates=60, gain=2.0),
-        replace(_tiny, model="transformer", labels="spread", updates=3),
+        replace(_tiny, model="lstm", labels="spread", easier="numbers", updates=60, gain=2.0),
+        replace(_tiny, model="transformer", updates=3),
         replace(_tiny, model="matching", labels="words", updates=3),
         replace(_tiny, model="feedforward", updates=3),
     ],
