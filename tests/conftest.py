@@ -101,6 +101,16 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return others | {"WORKEDPAPERS_RESULTS": str(folder)}
 
 
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's cache folder, empty; no folder of data, and no proxy before a server of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("WORKEDPAPERS_DATA", raising=False)
+    monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return tmp_path / "cache" / "workedpapers"
+
+
 @pytest.fixture(scope="session")
 def book(tmp_path_factory: pytest.TempPathFactory, reader: dict[str, str]) -> Path:
     """The folder of the built pages; that reader builds them."""

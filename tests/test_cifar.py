@@ -95,14 +95,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(empty_cache, monkeypatch):
     """An empty cache, no folder of data, two records in a file."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("WORKEDPAPERS_DATA", raising=False)
-    monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(cifar, "SIZE", 2)
-    return tmp_path / "cache" / "workedpapers"
+    return empty_cache
 
 
 @pytest.fixture(autouse=True)

@@ -109,13 +109,9 @@ def nobody():
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(empty_cache):
     """An empty cache, and no folder of data."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("WORKEDPAPERS_DATA", raising=False)
-    monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    return tmp_path / "cache" / "workedpapers"
+    return empty_cache
 
 
 @pytest.fixture(autouse=True)

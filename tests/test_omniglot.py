@@ -71,15 +71,11 @@ BODY = packed()
 
 
 @pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
+def cache(empty_cache, monkeypatch):
     """An empty cache, no folder of data, the small archive in the place of the evaluation set."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("WORKEDPAPERS_DATA", raising=False)
-    monkeypatch.setenv("WORKEDPAPERS_QUIET", "1")
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
     monkeypatch.setitem(module.DIGESTS, EVALUATION, ("md5", hashlib.md5(BODY).hexdigest()))
-    return tmp_path / "cache" / "workedpapers" / "omniglot"
+    return empty_cache / "omniglot"
 
 
 @pytest.fixture
