@@ -1,0 +1,998 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Progressive networks: build beside what you know
+#
+# **The problem.** A network has learned a task; now it is trained on the next one. It starts with useful features, and it overwrites them: the first task is *forgotten*.
+#
+# **The idea.** Leave what was learned alone. Rusu et al. give every task a network of its own, a *column*. Earlier columns are frozen. Each layer $i$ of the new column $k$ reads the layer below in its own column, and, through new weights $\mathbf U$, in all earlier ones:
+#
+# $$ \mathbf h_i^{(k)}=f\Bigl(\mathbf W_i^{(k)}\mathbf h_{i-1}^{(k)}+\sum_{j<k}\mathbf U_i^{(k:j)}\,\mathbf h_{i-1}^{(j)}+\mathbf b_i^{(k)}\Bigr) $$
+#
+# So nothing can be forgotten, and nothing must be learned twice: what an earlier column knows can be used, or not. The price: the network grows with the square of the number of tasks, and it must be told which task it is asked for.
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Setup: installs the package where it is missing
+import importlib.util
+import subprocess
+import sys
+
+source = "git+https://github.com/OWNER/worked-papers@v0.1.0"
+if importlib.util.find_spec("workedpapers") is None:
+    if sys.version_info < (3, 11):
+        raise RuntimeError("workedpapers needs Python 3.11 or newer.")
+    if "/OWNER/" in source:
+        raise RuntimeError(
+            "This copy names no address to install workedpapers from: run `pip install .` "
+            "in the repository's folder, or `make address URL=…` if it is yours."
+        )
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is missing, so pip brings it, too. This takes minutes.")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-input", source]
+    run = subprocess.run(pip, capture_output=True, text=True)
+    if run.returncode:
+        print(run.stderr)
+        raise RuntimeError(
+            "pip could not install workedpapers: is there a network, and that release?"
+        )
+    importlib.invalidate_caches()
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Imports
+from itertools import pairwise
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from torch import nn
+
+from workedpapers.experiments import progressive_nets as experiment
+from workedpapers.lab import check, explore, figures, setup
+from workedpapers.progressive_nets import (
+    ProgressiveNetwork,
+    average_fisher_sensitivity,
+    fisher_information,
+    transfer_score,
+)
+
+device = setup(seed=0)
+torch.set_default_dtype(torch.float64)
+NEW, SIDE, OLD, MUTED, ODD = (
+    figures.COLORS[role] for role in ("learned", "fast", "data", "muted", "wrong")
+)
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three columns of boxes, input at the bottom, two hidden layers, output on top. Columns 1 and 2 are frozen. Upward arrows within each column; slanted arrows from each hidden layer of column 1 to the next layer of columns 2 and 3, and from column 2 to column 3. Each column has an output for its own task."}} tags=["hide-input"]
+# @title The idea in one picture: three tasks, three columns
+fig, ax = plt.subplots(figsize=(6.5, 3.2))
+ROWS = ["input x", "hidden 1", "hidden 2", "output"]
+for k in range(3):
+    color = NEW if k == 2 else OLD
+    for i in range(1, 4):
+        label = f"task {k + 1}" if i == 3 else f"$h_{i}^{{({k + 1})}}$"
+        box = {"boxstyle": "round,pad=0.35", "fc": "white", "ec": color, "lw": 2}
+        ax.text(3 * k, i, label, ha="center", va="center", bbox=box)
+        up = {"arrowstyle": "->", "color": color, "lw": 1.6}
+        ax.annotate("", (3 * k, i - 0.22), (3 * k, i - 0.78), arrowprops=up)
+        if i > 1:
+            for j in range(k):
+                side = {"arrowstyle": "->", "color": SIDE if k == 2 else "0.7"}
+                start, end = (3 * j + 0.35, i - 0.85), (3 * k - 0.5, i - 0.12)
+                ax.annotate("", end, start, arrowprops=side)
+    state = "trained now" if k == 2 else "frozen"
+    ax.text(3 * k, 3.55, f"column {k + 1}: {state}", ha="center", color=color)
+ax.plot([-0.6, 6.6], [0.1, 0.1], color=MUTED, lw=6)
+ax.text(7.0, 0.0, ROWS[0], fontsize=9)
+for i in (1, 2, 3):
+    ax.text(7.0, i, ROWS[i], va="center", fontsize=9)
+ax.set(xlim=(-1, 8.4), ylim=(-0.2, 3.8))
+ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# Slanted arrows are the lateral weights $\mathbf U$. Only what ends in the column of the present task is trained.
+#
+# **What we found.**
+#
+# @@FOUND@@
+#
+# **Minutes:** forgetting 4 · columns 5 · what is trained 4 · scales 3 · whole method 4 · growth 4 · did it help 2 · which column 4 · it works 4 · worth 3.
+#
+# **Beside this lesson:** [the experiments](progressive_nets_experiments.ipynb), a figure for each question; [the theory](progressive_nets_theory.ipynb), with growth, cost, sensitivities, errata; the paper, Rusu et al. 2016 ([arXiv 1606.04671](https://arxiv.org/abs/1606.04671)); [this page on Colab](https://colab.research.google.com/github/OWNER/worked-papers/blob/main/notebooks/progressive_nets.ipynb); [the source of the network](https://github.com/OWNER/worked-papers/blob/main/src/workedpapers/progressive_nets.py).
+#
+# Below, code computes both sides of each tagged equation by different routes. `check` prints ✓, or stops the notebook.
+
+# %% [markdown]
+# ## 1. Forgetting, in numbers
+#
+# **Two tasks on the same five inputs: first $|x|$, then $x$.**
+#
+# Our network has two features, what $x$ is above zero and what it is below, and a head $\mathbf v$ with an answer $\mathbf v\cdot\mathbf h$. The head $(1,1)$ gives $|x|$: task 1 is solved. Now fine-tune: gradient descent on task 2, from there.
+
+# %%
+x = torch.tensor([-2.0, -1.0, 0.0, 1.0, 2.0])
+h = torch.stack((x, -x)).relu()  # a row a feature
+tasks = {1: x.abs(), 2: x}
+
+
+def loss(v, task):
+    return 0.5 * ((v @ h - tasks[task]) ** 2).mean()
+
+
+path = [torch.tensor([1.0, 1.0])]  # solves task 1
+for _ in range(12):
+    slope = h @ (path[-1] @ h - tasks[2]) / 5
+    path.append(path[-1] - 0.4 * slope)
+for v in (path[0], path[-1]):
+    print(v.numpy().round(2), *(f"loss {t}: {loss(v, t):.2f}" for t in (1, 2)))
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: the two tasks over x from -2 to 2: the V of the absolute value and the straight line; they agree above zero. Right: losses over twelve steps of fine-tuning on task 2: that of task 2 falls from 2 to 0, that of task 1 rises from 0 to almost 2."}} tags=["hide-input"]
+# @title Two tasks, and the losses while the second is learned
+fig, (left, right) = figures.panels(2)
+left.plot(x, tasks[1], "o-", color=OLD, label="task 1: |x|")
+left.plot(x, tasks[2], "s--", color=NEW, label="task 2: x")
+left.set(xlabel="x", title="The same features serve both")
+left.legend(fontsize=8)
+for task, color in ((1, OLD), (2, NEW)):
+    right.plot([loss(v, task) for v in path], color=color, label=f"loss of task {task}")
+right.set(xlabel="steps on task 2", title="What one gains, the other loses")
+right.legend(fontsize=8)
+plt.show()
+
+# %% [markdown]
+# How much is lost? The loss is quadratic in the head, and at task 1's minimum its slope is zero. So a move by $\boldsymbol\Delta$ costs task 1
+#
+# $$ \mathcal L_1(\mathbf v+\boldsymbol\Delta)-\mathcal L_1(\mathbf v)=\tfrac12\,\boldsymbol\Delta^{\!\top}\mathbf H\,\boldsymbol\Delta,\qquad\mathbf H=\tfrac1N\sum_n\mathbf h_n\mathbf h_n^{\!\top} \tag{PNN.1} $$
+#
+# whatever the reason for the move.
+
+# %%
+H = h @ h.T / 5
+for v in path[1::4]:
+    Delta = v - path[0]
+    lost = 0.5 * Delta @ H @ Delta  # (PNN.1)
+    check("PNN.1", loss(v, 1) - loss(path[0], 1), lost, f"Δ = {Delta[1]:.2f}")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (PNN.1) where features overlap
+g = torch.Generator().manual_seed(1)
+many, v1 = (torch.randn(*s, generator=g) for s in ((3, 40), (3,)))
+Delta, curvature = torch.randn(3, generator=g), torch.zeros(3, 3)
+for feature in many.T:
+    curvature += torch.outer(feature, feature) / 40
+grown = 0.5 * (((v1 + Delta) @ many - v1 @ many) ** 2).mean()
+lost = 0.5 * Delta @ curvature @ Delta
+check("PNN.1", grown, lost, "three features that overlap")
+
+# %% [markdown]
+# **Change it.** In the first cell of this section, write `- 0.04 * slope` for `- 0.4 * slope`: learn more gently.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# [1.   0.23] loss 1: 0.30 loss 2: 0.75
+# ```
+#
+# Less is forgotten, and less is learned. Forgetting is a matter of how far the weights go, not of how fast. (Put the cell back.)
+#
+# </details>
+#
+# Here there is an easy way out: keep the head $(1,1)$, and give task 2 a head of its own, $(1,-1)$, on the same features. Both tasks are solved. But what if the old features do not suffice?
+
+# %% [markdown]
+# ## 2. A column beside the other
+#
+# **A third task, $\max(|x|-1,0)$: no head on the two features can do it.**
+#
+# The best one, by least squares, leaves an error. A new network from scratch could do it, but would have to find "above zero" and "below zero" again. So give the new network its own layers, *and* let them read the old features. Each hidden layer $i$ of column $k$ is
+#
+# $$ \mathbf h_i^{(k)}=f\Bigl(\mathbf W_i^{(k)}\mathbf h_{i-1}^{(k)}+\sum_{j<k}\mathbf U_i^{(k:j)}\,\mathbf h_{i-1}^{(j)}+\mathbf b_i^{(k)}\Bigr),\qquad\mathbf h_0^{(k)}=\mathbf x \tag{PNN.2} $$
+#
+# with $f$ the ReLU; the output layer has the same form without $f$. At $i=1$ there are no laterals: all columns read the same $\mathbf x$ already. (The paper prints no biases; code has them.)
+#
+# Column 2, by hand: one unit of its own in layer 1, which looks where $x>1$; one unit in layer 2, which reads it with weight 0, and column 1's two features with $\mathbf U=(1,1)$ and bias −1.
+
+# %%
+f = torch.relu
+h1_1 = h  # layer 1 of column 1, frozen: above zero, below zero
+h1_2 = f(torch.tensor([[1.0]]) @ x[None] - 1)  # layer 1 of column 2: its own
+W, U, b = torch.tensor([[0.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[-1.0]])
+h2_2 = f(W @ h1_2 + U @ h1_1 + b)  # (PNN.2)
+third = (x.abs() - 1).clamp(min=0)
+head = torch.linalg.lstsq(h.T, third).solution
+print("task 3:             ", third.numpy())
+print("head on old features:", (head @ h).numpy().round(2))
+print("column 2, layer 2:  ", h2_2[0].numpy())
+
+# %% [markdown]
+# One lateral product, and the old features serve a function that no head could make of them. Columns are ordinary code: with several earlier columns, the sum is *one* product, of the weights side by side with the activations one above the other:
+#
+# $$ \mathbf W_i^{(k)}\mathbf h_{i-1}^{(k)}+\sum_{j<k}\mathbf U_i^{(k:j)}\mathbf h_{i-1}^{(j)}=\bigl[\,\mathbf U_i^{(k:1)}\cdots\mathbf U_i^{(k:k-1)}\ \mathbf W_i^{(k)}\bigr]\bigl[\,\mathbf h_{i-1}^{(1)};\cdots;\mathbf h_{i-1}^{(k)}\bigr] \tag{PNN.3} $$
+
+
+# %%
+def column(k):
+    return nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3), nn.ReLU())
+
+
+torch.manual_seed(1)
+network = ProgressiveNetwork(column)  # the library's
+for task in ("first", "second", "third"):
+    network.add_column(task, n_outputs=2)
+points = torch.randn(6, 2)
+output, hidden = network.run(points, "third")  # hidden[layer][column]
+layer = network.columns[2].layers[1]  # W: own, the U side by side: lateral
+print("U side by side:", tuple(layer.lateral.weight.shape), "for two columns of 4")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (PNN.2) and (PNN.3), unit by unit
+W, b = layer.own.weight, layer.own.bias
+U = layer.lateral.weight.split(4, 1)  # U[0] reads column 1, U[1] column 2
+loops = torch.zeros(6, 3)
+for n in range(6):
+    for m in range(3):
+        z = b[m] + W[m] @ hidden[0][2][n]
+        for j in range(2):
+            z = z + U[j][m] @ hidden[0][j][n]
+        loops[n, m] = max(z, 0.0)
+check("PNN.2", hidden[1][2], loops, "layer 2 of column 3, six inputs")
+check(
+    "PNN.2",
+    f(
+        W @ hidden[0][2].T + U[0] @ hidden[0][0].T + U[1] @ hidden[0][1].T + b[:, None]
+    ).T,
+    loops,
+    "typed as displayed",
+)
+own = hidden[0][2].T
+sums = W @ own + U[0] @ hidden[0][0].T + U[1] @ hidden[0][1].T
+stacked = torch.cat((U[0], U[1], W), 1) @ torch.cat(
+    (hidden[0][0].T, hidden[0][1].T, own)
+)
+check("PNN.3", sums, stacked, "three products are one")
+check("PNN.2", h2_2[0], third, "task 3 by hand")
+
+# %% [markdown]
+# **Change it.** In the first cell of this section, write `[[-2.0]]` for `[[-1.0]]`.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# column 2, layer 2:    [0. 0. 0. 0. 0.]
+# ```
+#
+# The bias is the threshold: the new unit now answers $\max(|x|-2,0)$, which none of the five inputs exceeds. The check of (PNN.2) by hand stops the notebook. (Put the cell back.)
+#
+# </details>
+#
+# Which of all these weights learn?
+
+# %% [markdown]
+# ## 3. What is trained
+#
+# **Only what ends in the new column. Nothing flows back into the old ones.**
+#
+# Call $\boldsymbol\delta_i$ the slope of the loss in what goes into $f$ at layer $i$ of column $k$, the input counted in. Backpropagation in the new column is that of an ordinary network; the old activations are one more input:
+#
+# $$ \frac{\partial\mathcal L}{\partial\mathbf U_i^{(k:j)}}=\boldsymbol\delta_i\,\mathbf h_{i-1}^{(j)\top},\qquad\boldsymbol\delta_{i-1}=f'\odot\bigl(\mathbf W_i^{(k)\top}\boldsymbol\delta_i\bigr) \tag{PNN.4} $$
+#
+# The right-hand recursion has a $\mathbf W$ and no $\mathbf U$: to train column $k$ you never differentiate through column $j$.
+
+# %%
+targets = torch.zeros(6, 2)
+squares = 0.5 * ((output - targets) ** 2).sum()
+delta_3 = output - targets  # the output layer has no f
+W_3 = network.columns[2].layers[2].own.weight
+delta_2 = (hidden[1][2] > 0) * (delta_3 @ W_3)  # (PNN.4), a row an input
+slopes = [delta_2.T @ hidden[0][j] for j in (0, 1)]
+autograd = torch.autograd.grad(squares, layer.lateral.weight)[0]
+check("PNN.4", torch.cat(slopes, 1), autograd, "slopes of the two lateral matrices")
+
+# %% [markdown]
+# And forwards? Column $j$ reads columns before it only. Whatever happens to the weights $\theta^{(k)}$ of a later column,
+#
+# $$ \frac{\partial\,\mathbf h_i^{(j)}}{\partial\,\theta^{(k)}}=\mathbf 0\qquad\text{for every } j<k \text{ and every layer } i \tag{PNN.5} $$
+#
+# The proof has three lines. $\mathbf h_1^{(j)}$ depends on $\mathbf x$ and on column $j$'s own weights. If no $\mathbf h_{i-1}^{(l)}$ with $l\le j$ depends on $\theta^{(k)}$, then by (PNN.2) neither does $\mathbf h_i^{(j)}$. So none does, up to the output. $\square$
+#
+# This is *zero forgetting*, and it is a theorem, not a result of training. Let us disturb each column in turn and see whose answers move:
+
+# %%
+names = ["first", "second", "third"]
+moved = torch.zeros(3, 3)
+for k in range(3):  # disturb column k
+    before = [network(points, name) for name in names]
+    with torch.no_grad():
+        for weight in network.columns[k].parameters():
+            weight.add_(0.1)
+    for j in range(3):  # does task j notice?
+        moved[j, k] = not torch.equal(network(points, names[j]), before[j])
+print(moved.int().numpy())
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (PNN.5): who notices, and bit by bit after training
+allowed = torch.tensor([[float(not j < k) for k in range(3)] for j in range(3)])
+check("PNN.5", moved, allowed, "task j notices column k where k is not later")
+before = [network(points, name).clone() for name in names[:2]]
+optimiser = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.5)
+for _ in range(20):
+    optimiser.zero_grad()
+    network(points, "third").square().sum().backward()
+    optimiser.step()
+after = [network(points, name) for name in names[:2]]
+for b, a in zip(before, after, strict=True):
+    assert torch.equal(b, a), "an old answer has moved"
+check("PNN.5", torch.stack(after), torch.stack(before), "bitwise, after training")
+
+# %% [markdown]
+# Row $j$, column $k$: task 1 notices only column 1. The matrix is lower triangular, and so are the weights of all columns written as one matrix. Twenty steps of AdamW on *all* parameters, weight decay included, leave the old answers as they were, bit by bit: a frozen weight has no gradient, and optimisers skip it. What can still move an old answer (running averages of a batch norm, for one) is in [section 10 of the theory](progressive_nets_theory.ipynb).
+#
+# The same theorem says that old tasks *cannot profit* from new ones.
+
+# %% [markdown]
+# ## 4. When scales differ: adapters
+#
+# **Old activations may be a hundred times as large as new ones.** A column that was trained to output scores of a game, or on inputs from 0 to 255, has activations to match. Fed into a new layer, they drown it.
+#
+# The paper's main network puts a small network on each lateral way: scale each column by a learned number $\alpha_j$, project all of them together to $r$ numbers, apply $f$:
+#
+# $$ \mathbf h_i^{(k)}=f\Bigl(\mathbf W_i\mathbf h_{i-1}^{(k)}+\mathbf b_i+\mathbf U_i\,f\bigl(\mathbf V_i[\alpha_1\mathbf h_{i-1}^{(1)};\cdots;\alpha_{k-1}\mathbf h_{i-1}^{(k-1)}]+\mathbf c_i\bigr)\Bigr) \tag{PNN.6} $$
+#
+# Each $\alpha$ starts small, so at first the new column hears mostly itself.
+
+# %%
+torch.manual_seed(2)
+adapted = ProgressiveNetwork(column, lateral="adapter", adapter_width=2)
+for task in names:
+    adapted.add_column(task, n_outputs=2)
+_, hidden = adapted.run(points, "third")
+layer = adapted.columns[2].layers[1]
+loud = 100 * hidden[0][0].T  # column 1, a hundred times louder
+V_1, V_2 = layer.project.weight.split(4, 1)
+for alpha in (1.0, 0.01):
+    arrives = layer.lateral.weight @ f(V_1 @ (alpha * loud))
+    print(
+        f"alpha {alpha:4}: own {(layer.own.weight @ hidden[0][2].T).std():.2f}, lateral {arrives.std():.2f}"
+    )
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (PNN.6), typed as displayed
+with torch.no_grad():
+    layer.scale.copy_(torch.tensor([0.7, -1.3]))
+_, hidden = adapted.run(points, "third")
+alpha, V, c = layer.scale, layer.project.weight, layer.project.bias[:, None]
+scaled = torch.cat((alpha[0] * hidden[0][0].T, alpha[1] * hidden[0][1].T))
+W, b, U = layer.own.weight, layer.own.bias[:, None], layer.lateral.weight
+typed = f(W @ hidden[0][2].T + b + U @ f(V @ scaled + c))
+check("PNN.6", hidden[1][2], typed.T, "layer 2 of column 3, by the library")
+
+# %% [markdown]
+# The paper leaves open what $r$ is and whether there is one $\alpha$ or one for each column. Ours: $r$ is an argument, one $\alpha$ for each column. Between maps of a convolutional network $\mathbf V$ is a 1×1 convolution.
+#
+# That is all there is to the method.
+
+# %% [markdown]
+# ## 5. The whole method
+#
+# **Twenty lines, with either kind of lateral.** `U` is built for each layer but the first, where columns share the input; `before` holds the activations of all earlier columns, side by side.
+
+
+# %%
+class Adapter(nn.Sequential):  # U f(V [alpha h]); one alpha here
+    def __init__(self, inputs, outputs):
+        U = nn.Linear(outputs, outputs, bias=False)
+        super().__init__(nn.Linear(inputs, outputs), nn.ReLU(), U)
+        self.alpha = nn.Parameter(torch.tensor(0.1))
+
+    def forward(self, h):
+        return super().forward(self.alpha * h)  # (PNN.6)
+
+
+class Progressive(nn.Module):
+    def __init__(self, sizes, lateral=lambda n, m: nn.Linear(n, m, bias=False)):
+        super().__init__()
+        self.sizes, self.lateral, self.columns = sizes, lateral, nn.ModuleList()
+
+    def add_column(self, outputs):
+        self.requires_grad_(False)  # what stands is frozen
+        k, sizes = len(self.columns), [*self.sizes, outputs]
+        pairs = list(pairwise(sizes))
+        W = nn.ModuleList(nn.Linear(n, m) for n, m in pairs)
+        U = nn.ModuleList(self.lateral(k * n, m) for n, m in pairs[1:] if k)
+        self.columns.append(nn.ModuleDict({"W": W, "U": U}))
+        return list(self.columns[k].parameters())
+
+    def forward(self, x, k):
+        before = []
+        for c in self.columns[: k + 1]:
+            h, own = x, []
+            for i, W in enumerate(c["W"]):
+                z = W(h) if not (i and before) else W(h) + c["U"][i - 1](before[i - 1])
+                h = z.relu() if i < len(c["W"]) - 1 else z  # (PNN.2)
+                own.append(h)
+            before = (
+                [torch.cat(p, 1) for p in zip(before, own, strict=True)]
+                if before
+                else own
+            )
+        return h
+
+
+# %%
+ours = Progressive([2, 4, 3])
+for c in network.columns:
+    ours.add_column(2)
+    W = [layer.own for layer in c.layers]
+    U = [layer.lateral for layer in c.layers if layer.lateral is not None]
+    copied = nn.ModuleDict({"W": nn.ModuleList(W), "U": nn.ModuleList(U)})
+    ours.columns[-1].load_state_dict(copied.state_dict())
+for k, name in enumerate(names):
+    check("PNN.2", ours(points, k), network(points, name), f"all layers, task {k + 1}")
+
+# %% [markdown]
+# **Change it.** In the cell above, write `ours = Progressive([2, 4, 3], lambda n, m: Adapter(n, m))` for `ours = Progressive([2, 4, 3])`.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# RuntimeError: Error(s) in loading state_dict
+# ```
+#
+# Column 1 fits: it has no laterals. From column 2 on the adapters' weights are others than those of linear laterals, and `load_state_dict` says which are missing. (Put the cell back.)
+#
+# </details>
+#
+# For use, `ProgressiveNetwork(make_column)` takes any columns of `Linear` and `Conv2d` layers, with norms and dropout, and keeps `features(x, task)` of the frozen columns, so that a fixed data set passes through them once.
+#
+# What does all this cost?
+
+# %% [markdown]
+# ## 6. Growth
+#
+# **Both kinds of laterals grow with the square of the number of tasks.**
+#
+# Take a hidden layer with $n$ units, in $K$ columns. Column $k$ has $n^2$ weights of its own and $(k-1)\,n^2$ lateral ones, together
+#
+# $$ P_{\text{linear}}(K)=n^2\sum_{k=1}^Kk=n^2\,\frac{K(K+1)}2 \tag{PNN.7} $$
+#
+# An adapter of width $r$ has $\mathbf V$ with $r\,(k-1)\,n$ weights and $\mathbf U$ with $r\,n$. Column 1 has none:
+#
+# $$ P_{\text{adapter}}(K)=Kn^2+r\,n\,\frac{(K-1)(K+2)}2 \tag{PNN.8} $$
+#
+# Still quadratic, since $\mathbf V$ reads every earlier column. With $r=n$ adapters cost *more* than linear laterals, 1.33 times at two columns. But $r$ may shrink: with $r_k=n/k$ every later column costs $2n^2$, however many there are,
+#
+# $$ P_{r_k=n/k}(K)=(2K-1)\,n^2 \tag{PNN.9} $$
+#
+# And the work: to get an answer from column $k$, all before it must run,
+#
+# $$ C_{\text{all}}(k)=n^2\,\frac{k(k+1)}2,\qquad C_{\text{cached}}(k)=k\,n^2 \tag{PNN.10} $$
+#
+# multiplications a layer; the second if the frozen activations are at hand.
+
+# %%
+n, r, K = 8, 4, 5
+
+
+def count(make):  # weights of one hidden layer, counted in library networks
+    total = 0
+    for c in make().columns:
+        layer = c.layers[1]
+        for part in (layer.own, layer.lateral, getattr(layer, "project", None)):
+            total += part.weight.numel() if part is not None else 0
+    return total
+
+
+def built(**options):
+    two = nn.Sequential
+    made = ProgressiveNetwork(
+        lambda k: two(nn.Linear(3, n), nn.Linear(n, n)), **options
+    )
+    for k in range(K):
+        made.add_column(str(k), 1)
+    return made
+
+
+linear = n**2 * K * (K + 1) / 2  # (PNN.7)
+adapter = K * n**2 + r * n * (K - 1) * (K + 2) / 2  # (PNN.8)
+check("PNN.7", count(built), linear, "five columns of eight units")
+check(
+    "PNN.8",
+    count(lambda: built(lateral="adapter", adapter_width=r)),
+    adapter,
+    "adapters of width four",
+)
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (PNN.7) to (PNN.10), by sums and by counted operations
+for size, width, columns in ((3, 2, 4), (7, 7, 2), (60, 5, 6)):
+    sums = [size**2 * k for k in range(1, columns + 1)]
+    check("PNN.7", size**2 * columns * (columns + 1) / 2, float(sum(sums)), "a sum")
+    sums = [size**2] + [
+        size**2 + width * (k - 1) * size + width * size for k in range(2, columns + 1)
+    ]
+    closed = columns * size**2 + width * size * (columns - 1) * (columns + 2) / 2
+    check("PNN.8", closed, float(sum(sums)), "a sum")
+    narrow = [size**2] + [
+        size**2 + (size / k) * ((k - 1) * size + size) for k in range(2, columns + 1)
+    ]
+    check(
+        "PNN.9",
+        (2 * columns - 1) * size**2 + 0.0,
+        float(sum(narrow)),
+        "narrower and narrower",
+    )
+from torch.utils.flop_counter import FlopCounterMode
+
+deep = built()
+one = torch.randn(1, 3)
+for k in (1, 3, 5):
+    counted = []
+    for features in (None, deep.features(one, str(k - 1))):
+        with FlopCounterMode(display=False) as counter:
+            deep(one, str(k - 1), features)
+        first = 3 * n * (k if features is None else 1)  # the first layers
+        counted.append(counter.get_total_flops() / 2 - first - n * k)  # and the output
+    everything, cached = n**2 * k * (k + 1) / 2, k * n**2  # (PNN.10)
+    check("PNN.10", everything, float(counted[0]), f"column {k}, all run")
+    check("PNN.10", float(cached), float(counted[1]), f"column {k}, cached")
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Explore: parameters as columns and width grow
+def growth(columns, width, adapter_width):
+    K = np.arange(1, columns + 1)
+    linear = width**2 * K * (K + 1) / 2
+    adapter = K * width**2 + adapter_width * width * (K - 1) * (K + 2) / 2
+    fig, ax = plt.subplots(figsize=(4.5, 3))
+    for values, label, color in (
+        (linear, "linear", NEW),
+        (adapter, f"adapters, r = {adapter_width}", SIDE),
+        ((2 * K - 1) * width**2, "adapters, r = n/k", OLD),
+        (K * width**2, "no laterals", MUTED),
+    ):
+        ax.plot(K, values / 1e3, "o-", ms=3, color=color, label=label)
+    ax.set(xlabel="columns", ylabel="weights of the layer, thousands", xlim=(0.8, 12.2))
+    ax.legend(fontsize=8, loc="upper left")
+    ax.set_title(f"n = {width}: {linear[-1] / K[-1] / width**2:.1f} times a layer each")
+    return fig
+
+
+explore(
+    growth,
+    alt="{columns} columns of {width} units, adapters of {adapter_width}: weights of a hidden layer",
+    columns=[4, 8, 12],
+    width=[64, 128, 256],
+    adapter_width=[256, 64, 16, 4],
+)
+
+# %% [markdown]
+# What to do about it: narrow adapters, narrow later columns, or prune what is not used: [section 7 of the experiments](progressive_nets_experiments.ipynb).
+#
+# **Change it.** In the first cell of this section, write `(K - 1) * (K + 1) / 2` for `(K - 1) * (K + 2) / 2`: forget that $\mathbf U$ is there, too.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# AssertionError: PNN.8: left and right are not equal…
+# ```
+#
+# Four adapters have four matrices $\mathbf U$ of 32 weights; half of them would be missing. (Put the cell back.)
+#
+# </details>
+
+# %% [markdown]
+# ## 7. Did it help? The transfer score
+#
+# **The paper compares areas under learning curves, not only final scores.** A column that learns sooner has more area, even where all end alike. Against baseline 1, one column that learns the task from scratch:
+#
+# $$ S=100\,\frac{A-A_{\text{random}}}{A_1-A_{\text{random}}} \tag{PNN.11} $$
+#
+# in per cent, with $A$ the mean score over training. The paper divides $A$ by $A_1$; where scores can be negative, one must first subtract what a random player gets, or the order turns round ([section 4 of the theory](progressive_nets_theory.ipynb)).
+
+# %%
+slow = torch.tensor([-0.4, -0.4, -0.2, 0.2, 0.7, 0.9])  # from scratch
+fast = torch.tensor([-0.4, 0.3, 0.8, 0.9, 0.9, 0.9])  # with a helper
+A_1, A, A_random = slow.mean(), fast.mean(), -0.4
+S = 100 * (A - A_random) / (A_1 - A_random)  # (PNN.11)
+check("PNN.11", S, transfer_score(fast, slow, random=A_random), "the library's")
+print(f"same end, {S:.0f}% of the area")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (PNN.11) by areas of steps
+above = [sum(float(score) + 0.4 for score in curve) / 6 for curve in (fast, slow)]
+check("PNN.11", float(S), 100 * above[0] / above[1], "sums of what is above random")
+same = transfer_score(3 * fast - 7, 3 * slow - 7, random=3 * A_random - 7)
+check("PNN.11", S, same, "other units of the score: the same")
+
+# %% [markdown]
+# So a score above 100 says that something helped. *What* helped? Perhaps only more parameters. The paper therefore has a fourth baseline: a second column beside a first one that is **random** and frozen.
+
+# %% [markdown]
+# ## 8. From which column did it come?
+#
+# **A column matters as far as the answer moves when its activations move.**
+#
+# Let $\pi(a\,|\,x)$ be the softmax of the outputs. For unit $m$ of layer $i$ in column $j$, the *Fisher information* says how strongly the answer's distribution reacts, in units of what the activation does on the data anyway:
+#
+# $$ F_i^{(j)}(m)=\operatorname{Var}\bigl(h_{i,m}^{(j)}\bigr)\cdot\frac1N\sum_n\sum_a\pi(a\,|\,x_n)\left(\frac{\partial\log\pi(a\,|\,x_n)}{\partial h_{i,m}^{(j)}}\right)^{\!2} \tag{PNN.12} $$
+#
+# and the *average Fisher sensitivity* of layer $i$ to column $j$ is that column's share:
+#
+# $$ \operatorname{AFS}_i^{(j)}=\frac{\sum_mF_i^{(j)}(m)}{\sum_{l\le k}\sum_mF_i^{(l)}(m)} \tag{PNN.13} $$
+#
+# For eight inputs and the third column from above (random weights, but the formula does not mind):
+
+# %%
+x8 = torch.randn(8, 2, generator=torch.Generator().manual_seed(4))
+x8.requires_grad_()  # so that slopes pass through the frozen columns
+output, hidden = network.run(x8, "third")
+log_pi = output.log_softmax(1)
+F = [[], []]
+for i in (0, 1):
+    for h_j in hidden[i]:  # by column
+        total = torch.zeros(h_j.shape[1])
+        for a in (0, 1):
+            slope = torch.autograd.grad(log_pi[:, a].sum(), h_j, retain_graph=True)[0]
+            total += (log_pi[:, a].exp()[:, None] * slope**2).mean(0)
+        F[i].append((h_j.var(0, correction=0) * total).detach())  # (PNN.12)
+AFS = torch.tensor([[f.sum() / sum(map(torch.sum, row)) for f in row] for row in F])
+print(AFS.numpy().round(2), "(layer, column)")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (PNN.12) and (PNN.13): finite differences, and the library
+library = fisher_information(network, [x8.detach()], "third")
+for i in (0, 1):
+    for j in range(3):
+        check("PNN.12", F[i][j], library[i][j], f"layer {i + 1}, column {j + 1}")
+
+
+def log_policy(place, unit, step):
+    def nudge(i, j, h):
+        return h + step * torch.eye(h.shape[1])[unit] if (i, j) == place else h
+
+    with torch.no_grad():
+        return network.run(x8.detach(), "third", tap=nudge)[0].log_softmax(1)
+
+
+for place in ((0, 0), (1, 2)):
+    for unit in range(3):
+        slope = (log_policy(place, unit, 1e-6) - log_policy(place, unit, -1e-6)) / 2e-6
+        values = hidden[place[0]][place[1]][:, unit].detach()
+        spread = (values**2).mean() - values.mean() ** 2
+        differences = spread * (log_pi.exp().detach() * slope**2).sum() / 8
+        check(
+            "PNN.12", F[place[0]][place[1]][unit], differences, "differences", rtol=1e-4
+        )
+check(
+    "PNN.13",
+    AFS,
+    average_fisher_sensitivity(network, [x8.detach()], "third"),
+    "shares, by the library",
+)
+check("PNN.13", AFS.sum(1), torch.ones(2), "shares of a layer sum to one")
+
+# %% [markdown]
+# **Change it.** In the first cell of this section, write `total += (slope**2).mean(0) / 2` for `total += (log_pi[:, a].exp()[:, None] * slope**2).mean(0)`: actions count alike, whatever their probability.
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# @@AFS_CHANGED@@
+# ```
+#
+# @@AFS_WHY@@ (Put the cell back.)
+#
+# </details>
+#
+# One caution: column 1 acts on column 3 in two ways, directly and through column 2, and the slope in $\mathbf h^{(1)}$ counts both.
+
+# %% [markdown]
+# ## 9. It works
+#
+# **Live: digits, then the same digits with other names and only 30 examples.** A first column learns to read handwritten digits (8×8 pixels). Then the names are dealt anew: what was called 3 may be 7. Three ways to learn that from 30 labelled images; then we ask each for the *old* names again.
+
+# %% tags=["nbval-ignore-output"]
+torch.set_default_dtype(torch.float32)
+runs = {}
+for name, config in experiment.LIVE.items():
+    fitted = runs[name] = experiment.fit(config, 0, device)
+    report = f"{name:12s} new names {100 * fitted.curve[-1]:3.0f}%"
+    if config.sources:
+        old = fitted.network.tasks[0]
+        right = experiment.tested(fitted.network, old, "digits", "base")
+        report += f", old names {100 * right:3.0f}%"
+    print(report)
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Accuracy on the renamed digits over 200 updates, for a network from scratch, a fine-tuned one and a second column. The second column and the fine-tuned network rise faster and end higher than the one from scratch."}} tags=["hide-input"]
+# @title The three learning curves
+fig, ax = plt.subplots(figsize=(4.5, 3))
+for (name, fitted), color in zip(runs.items(), (MUTED, ODD, NEW), strict=True):
+    steps = experiment.EVERY * np.arange(len(fitted.curve))
+    ax.plot(steps, 100 * np.array(fitted.curve), color=color, label=name)
+ax.set(xlabel="updates", ylabel="right on test images, %", ylim=(0, 100))
+ax.legend(fontsize=8)
+ax.set_title("Old features help; fine-tuning forgets")
+plt.show()
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Explore: which column did this answer come from?
+torch.manual_seed(0)
+TASKS = {
+    task: experiment.fit(experiment.explored(task), 0, device)
+    for task in ("relabelled", "inverted", "permuted")
+}
+
+
+def origin(task, image):
+    fitted = TASKS[task]
+    x = fitted.test.images[image : image + 1]
+    units = fisher_information(fitted.network, [fitted.test.images], fitted.task)
+    with torch.no_grad():
+        full = fitted.network(x, fitted.task)[0].softmax(0).cpu()
+        deaf = experiment.silenced(fitted, x)
+        alone = fitted.network(x, fitted.task, deaf)[0].softmax(0).cpu()
+    fig, axes = plt.subplots(1, 3, figsize=(9, 2.4))
+    axes[0].imshow(x.cpu().view(8, 8), cmap="gray_r")
+    axes[0].set(xticks=[], yticks=[], title=f"asked: {int(fitted.test.labels[image])}")
+    for i, row in enumerate(units):
+        share = float(row[0].sum() / sum(float(part.sum()) for part in row))
+        axes[1].barh(i, share, color=OLD)
+        axes[1].barh(i, 1 - share, left=share, color=NEW)
+    axes[1].set(yticks=[0, 1], yticklabels=["layer 1", "layer 2"], xlim=(0, 1))
+    axes[1].set_title("AFS: old (left), new (right)")
+    axes[2].bar(np.arange(10) - 0.2, full, 0.4, color=NEW, label="both columns")
+    axes[2].bar(
+        np.arange(10) + 0.2, alone, 0.4, color="0.7", label="old one at its mean"
+    )
+    axes[2].set(xticks=range(10), ylim=(0, 1), title="answer")
+    axes[2].legend(fontsize=7)
+    return fig
+
+
+explore(
+    origin,
+    alt="Task {task}, test image {image}: image, shares of both columns by layer, answers with and without the old column",
+    task=list(TASKS),
+    image=[0, 1, 2, 3, 4],
+)
+
+# %% [markdown]
+# @@EXPLORED@@
+#
+# **The headline: Catch soup.** The paper's first experiment is Pong in eight looks: as it is, noisy, on black, on white, zoomed, flipped. We have no room for Atari; our game is *Catch*, a ball that falls and a paddle that must be under it, in the same eight looks, learned by an actor-critic. A first column learns Catch, the noisy or the mirrored one; then each other look is learned.
+
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@HEAD_ALT@@"}} tags=["hide-input"]
+# @title The headline: transfer scores, ours and the paper's
+scores = experiment.soup_scores()
+ARMS = experiment.HEADLINE  # our name → the paper's name
+fig, ax = plt.subplots(figsize=(6.5, 3.4))
+for place, (name, label) in enumerate(ARMS.items()):
+    found = scores[scores.arm == name].groupby("seed").score.median()
+    ax.plot([place] * len(found), found, "o", ms=4, color=NEW, alpha=0.7)
+    ax.plot(place, found.mean(), "_", ms=22, mew=2, color=NEW)
+    reported = experiment.TABLE_1.get(label)
+    if reported:
+        ax.plot(place + 0.2, reported[1], "s", ms=5, color=figures.COLORS["paper"])
+        ax.plot(
+            place + 0.2,
+            reported[0],
+            "D",
+            ms=4,
+            mfc="none",
+            color=figures.COLORS["paper"],
+        )
+ax.axhline(100, color=MUTED, lw=1)
+ax.set_xticks(range(len(ARMS)), ARMS, fontsize=8, rotation=20, ha="right")
+ax.set(ylabel="transfer score, %", ylim=(0, None))
+ax.plot([], [], "o", color=NEW, label="Catch, median of pairs, a dot a seed")
+ax.plot([], [], "s", color=figures.COLORS["paper"], label="Pong, median, the paper")
+ax.plot(
+    [],
+    [],
+    "D",
+    mfc="none",
+    color=figures.COLORS["paper"],
+    label="Pong, mean, the paper",
+)
+ax.legend(fontsize=7.5)
+ax.set_title("@@HEAD_TITLE@@")
+plt.show()
+
+# %% [markdown]
+# @@HEAD@@
+#
+# ## 10. What is it worth?
+#
+# @@WORTH@@
+
+# %% [markdown]
+# ## 11. Exercises
+#
+# Fill in a stub, run it, then call its checker, such as `check_exercise_1(layer_of)`: it prints "right", or raises with what is wrong. Harder ones are on [the theory page](progressive_nets_theory.ipynb).
+#
+# **1 (code).** One hidden layer of column $k$ with linear laterals, (PNN.2), for any number of earlier columns (also none), whose widths may differ.
+
+
+# %% tags=["exercise-1"]
+def layer_of(own, earlier, W, U, b):
+    """(batch, m) from own (batch, n), a list of earlier (batch, n_j),
+    W (m, n), a list of U (m, n_j), b (m,)"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-1-checker", "hide-input"]
+# @title Checker 1
+def check_exercise_1(function):
+    g = torch.Generator().manual_seed(5)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=g, dtype=torch.float64)
+
+    for batch, m, n, widths in ((3, 4, 2, (5, 1)), (1, 2, 2, ()), (2, 1, 3, (3, 3, 3))):
+        own, earlier = draw(batch, n), [draw(batch, width) for width in widths]
+        W, U, b = draw(m, n), [draw(m, width) for width in widths], draw(m)
+        given = [t.clone() for t in (own, *earlier)]
+        answer = torch.as_tensor(function(own, list(earlier), W, list(U), b))
+        assert all(map(torch.equal, given, (own, *earlier))), "inputs were changed"
+        assert answer.shape == (batch, m), f"shape {tuple(answer.shape)}"
+        for i in range(batch):
+            for u in range(m):
+                z = float(b[u]) + sum(float(W[u, c] * own[i, c]) for c in range(n))
+                for h, V in zip(earlier, U, strict=True):
+                    z += sum(float(V[u, c] * h[i, c]) for c in range(h.shape[1]))
+                right = max(z, 0.0)
+                assert abs(float(answer[i, u]) - right) < 1e-4, (
+                    f"{len(widths)} earlier columns: {answer[i, u]:.4f}, expected {right:.4f}"
+                )
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 1</summary>
+#
+# ```python
+# def layer_of(own, earlier, W, U, b):
+#     h = torch.cat((*earlier, own), 1)
+#     return torch.relu(h @ torch.cat((*U, W), 1).T + b)
+# ```
+#
+# (PNN.3): one product. A loop over the columns is as right.
+#
+# </details>
+#
+# **2 (code).** All weights and biases of a progressive network with linear laterals: `sizes` are inputs, hidden units of each layer, outputs; every column has the same; no laterals into the first layer, laterals into the output layer, no biases on laterals.
+
+
+# %% tags=["exercise-2"]
+def parameters(sizes, columns):
+    """How many numbers all columns have together, frozen or not"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-2-checker", "hide-input"]
+# @title Checker 2
+def check_exercise_2(function):
+    for sizes, columns in (([3, 5, 2], 1), ([4, 3, 6, 2], 3), ([7, 2, 2, 9, 1], 4)):
+        made = Progressive(sizes[:-1])
+        for _ in range(columns):
+            made.add_column(sizes[-1])
+        right = sum(p.numel() for p in made.parameters())
+        answer = function(list(sizes), columns)
+        assert answer == right, (
+            f"sizes {sizes}, {columns} columns: {answer}, not {right}"
+        )
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 2</summary>
+#
+# ```python
+# def parameters(sizes, columns):
+#     pairs = list(zip(sizes[:-1], sizes[1:]))
+#     own = columns * sum((n + 1) * m for n, m in pairs)
+#     lateral = sum(n * m for n, m in pairs[1:]) * columns * (columns - 1) // 2
+#     return own + lateral
+# ```
+#
+# </details>
+#
+# **3 (code).** Let a new column with adapters begin *exactly* as a network of its own, and still be able to learn to listen: change, in place, the parameters of one adapter `U f(alpha V h + c)` (`alpha` a number, `V`, `U` matrices, `c` a vector, all tensors). Change as few as you need.
+
+
+# %% tags=["exercise-3"]
+def quiet(alpha, V, c, U):
+    """Change them in place"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-3-checker", "hide-input"]
+# @title Checker 3
+def check_exercise_3(function):
+    g = torch.Generator().manual_seed(6)
+    shapes = ((), (4, 6), (4,), (3, 4))
+    parts = [torch.randn(s, generator=g, dtype=torch.float64) for s in shapes]
+    parts[2] = parts[2].abs()
+    with torch.no_grad():
+        function(*parts)
+    alpha, V, c, U = (part.requires_grad_() for part in parts)
+    assert [tuple(p.shape) for p in (alpha, V, c, U)] == list(shapes), "shapes"
+    h = torch.randn(6, 9, generator=g, dtype=torch.float64)
+    arrives = U @ (alpha * (V @ h) + c[:, None]).relu()
+    assert arrives.abs().max() == 0, f"something arrives: {arrives.abs().max():.2g}"
+    slopes = torch.autograd.grad(arrives.sum(), (alpha, V, c, U))
+    assert any(s.abs().max() > 0 for s in slopes), "it arrives nothing, for ever"
+    U.data.sub_(0.1 * slopes[3])  # one step of gradient descent on U
+    arrives = U @ (alpha * (V @ h) + c[:, None]).relu()
+    assert arrives.std(1).max() > 0, "it learns a bias, and does not listen to h"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 3</summary>
+#
+# ```python
+# def quiet(alpha, V, c, U):
+#     U.zero_()
+# ```
+#
+# Then U has a slope, $\boldsymbol\delta\,f(\cdot)^\top$, and moves at the first step. If you set α to zero, too, the slope of $\mathbf U$ no longer depends on $\mathbf h$, and without a bias $\mathbf c$ all slopes vanish ([section 8 of the theory](progressive_nets_theory.ipynb)).
+#
+# </details>
+#
+# **4 (code).** The widest adapter that pays: the largest integer $r$ for which $K$ columns of width $n$ have no more weights with adapters (PNN.8) than with linear laterals (PNN.7).
+
+
+# %% tags=["exercise-4"]
+def widest(n, K):
+    """The largest r, from n and K ≥ 2"""
+    raise NotImplementedError
+
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["exercise-4-checker", "hide-input"]
+# @title Checker 4
+def check_exercise_4(function):
+    for n, K in ((64, 2), (64, 8), (100, 3), (7, 5), (256, 12), (20, 4)):
+        linear = sum(n * n * k for k in range(1, K + 1))
+        right = max(
+            r
+            for r in range(n + 1)
+            if K * n * n + sum(r * k * n for k in range(2, K + 1)) <= linear
+        )
+        answer = function(n, K)
+        assert answer == right, f"n = {n}, K = {K}: {answer}, not {right}"
+    print("right")
+
+
+# %% [markdown]
+# <details><summary>Solution 4</summary>
+#
+# ```python
+# def widest(n, K):
+#     return n * K // (K + 2)
+# ```
+#
+# $r\,n\,(K-1)(K+2)/2\le n^2K(K-1)/2$, so $r\le nK/(K+2)$: half of $n$ at two columns, 0.8 of it at eight.
+#
+# </details>
+#
+# ## 12. Symbols
+#
+# | here | what | in `workedpapers.progressive_nets` |
+# |---|---|---|
+# | $k$, $j<k$ | the column that learns, an earlier one | `network.columns[k]` |
+# | $\mathbf h_i^{(k)}$ | activations of layer $i$ in column $k$ | `network.run(x, task)[1][i - 1][k]` |
+# | $\mathbf W_i^{(k)}$, $\mathbf U_i^{(k:j)}$ | own and lateral weights | `layers[i].own`, `.lateral` |
+# | $\mathbf V$, $\alpha_j$, $r$ | an adapter's projection, scales, width | `.project`, `.scale`, `adapter_width` |
+# | $S$ | transfer score | `transfer_score` |
+# | $F$, AFS | Fisher information of a unit, share of a column | `fisher_information`, `average_fisher_sensitivity` |
