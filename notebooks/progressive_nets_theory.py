@@ -51,6 +51,7 @@ if importlib.util.find_spec("workedpapers") is None:
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Imports
 import dataclasses
+import functools
 import itertools
 import math
 from fractions import Fraction
@@ -66,7 +67,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from workedpapers.lab import check, figures, refute, setup
 from workedpapers.progressive_nets import (
-    Features,
     ProgressiveNetwork,
     average_fisher_sensitivity,
     fisher_information,
@@ -146,11 +146,12 @@ for kind, color in kinds.items():
     left.plot(columns, [float(t) for t in total], "o-", ms=3, color=color, label=label)
     right.plot(columns, [float(t) for t in last], "o-", ms=3, color=color)
     print(
-        f"{label}: {float(total[-1]):g} n² in 10 columns, {float(last[-1]):g} n² in the last"
+        f"{label}: 10 columns {float(total[-1]):g} n², the last {float(last[-1]):g} n²"
     )
 left.set(xlabel="columns K", ylabel="weights of a layer / n²", title="All columns")
 left.legend(fontsize=8)
 right.set(xlabel="column k", title="The last column alone")
+fig.suptitle("Adapters as wide as the layer are the largest", x=0.02, ha="left")
 plt.show()
 
 
@@ -277,7 +278,8 @@ for ax, (d, L) in zip(axes, ((784, 3), (64, 9)), strict=True):
         ratio = np.array(values) / one
         ax.plot(range(1, 13), ratio, "o-", ms=3, color=color, label=label)
         print(f"{d} inputs, {L - 1} hidden layers, {label}: {ratio[-1]:.1f} at k = 12")
-    ax.set(xlabel="column k", title=f"{d} inputs, {L - 1} hidden layers")
+    ax.set(xlabel="column k", xticks=[1, 4, 8, 12])
+    ax.set_title(f"{d} inputs, {L - 1} hidden layers")
 axes[0].set_ylabel("products / first column's")
 axes[0].legend(fontsize=8)
 fig.suptitle("Stored activations turn a square into a line", x=0.02, ha="left")
@@ -380,10 +382,9 @@ class PortedColumn(nn.Module):
     def forward(self, x, before):
         for i, layer in enumerate(self.own):
             z = layer(x)
-            if i:
-                z = z + sum(
-                    u[i](h[i - 1]) for u, h in zip(self.laterals, before, strict=True)
-                )
+            for lateral, h in zip(self.laterals, before, strict=True):
+                if i:
+                    z = z + lateral[i](h[i - 1])
             x = z.relu()
         return z
 
@@ -398,9 +399,7 @@ def unused(d, n, c, k):
 
 for k in (2, 8):
     created, dead = unused(784, 256, 10, k)
-    print(
-        f"784-256-256-10, column {k}: {dead / created:.0%} of {created:,} weights never move"
-    )
+    print(f"784-256-256-10, column {k}: {dead / created:.0%} of its weights never move")
 
 # %% [markdown]
 # Some published code creates laterals from the input all the same. If they are used, $S$ takes larger steps, and its first value varies
@@ -573,11 +572,11 @@ def jacobians(x, of=lambda z: z):
     """Slopes (inputs, outputs, features) of the outputs by (layer, column)."""
     x = x.clone().requires_grad_()
     zeros = {p: torch.zeros(len(x), 12, requires_grad=True) for p in places}
-    rows = [
-        torch.autograd.grad(column.sum(), [*zeros.values()], retain_graph=True)
-        for column in of(outputs(x, zeros)).T
-    ]
-    return {p: torch.stack(row, 1) for p, row in zip(places, zip(*rows), strict=True)}
+    rows = []
+    for z in of(outputs(x, zeros)).T:
+        slopes = torch.autograd.grad(z.sum(), [*zeros.values()], retain_graph=True)
+        rows.append(dict(zip(places, slopes, strict=True)))
+    return {p: torch.stack([row[p] for row in rows], 1) for p in places}
 
 
 def softmax_fisher(pi):  # F_z of (PNN.22), for every input
@@ -648,7 +647,8 @@ print(f"one drawn action an input: standard deviation {drawn[0].std():.3f}")
 
 # %% [markdown]
 # Drawn actions are needed where actions cannot be enumerated. Here they can, and the sum costs as many backward passes as there are
-# actions. To take the label in place of $a\sim\pi$ is neither: on a network that is nearly always right, it measures the errors.
+# actions. Slopes at the labels instead are another thing: on a network that is nearly always right, they measure its
+# few errors.
 #
 # *Stored activations.* Section 2 stores the activations of frozen columns, and training is exact with them. A sensitivity is not. A feature
 # of layer 1 of a frozen column acts on the outputs through layer 2 of its own column, too, and stored numbers do not move (E6).
@@ -692,6 +692,7 @@ for i, ax in enumerate(axes):
     ax.set(xlabel="column", xticks=[1, 2, 3], title=f"Hidden layer {i + 1}")
 axes[0].set_ylabel("share of the sensitivity")
 axes[0].legend(fontsize=8)
+fig.suptitle("Stored activations hide a part of layer 1", x=0.02, ha="left")
 plt.show()
 
 # %% [markdown]
@@ -715,16 +716,22 @@ plt.show()
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (PNN.23) and (PNN.24)
-nodes, weights = np.polynomial.hermite_e.hermegauss(24)
-grid = torch.tensor(list(itertools.product(nodes, repeat=2)))
-mass = torch.tensor([a * b for a, b in itertools.product(weights, repeat=2)])
-mass = mass / mass.sum()
 head = {j: J[1, j][0] for j in range(3)}  # outputs are linear in the last hidden layer
 
 
-def mean_divergence(j, sigma):
+@functools.cache
+def quadrature(points):
+    """Points in the plane and masses for a standard normal pair."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(points)
+    grid = torch.tensor([*itertools.product(nodes, repeat=2)])
+    mass = torch.tensor([a * b for a, b in itertools.product(weights, repeat=2)])
+    return grid, mass / mass.sum()
+
+
+def mean_divergence(j, sigma, points=10):
     """The left side of (PNN.23) for noise in the last hidden layer, by quadrature."""
     relative = head[j][:2] - head[j][2]  # outputs against the third
+    grid, mass = quadrature(points)
     covariance = sigma**2 * (relative * spread[1, j]) @ relative.T
     shift = F.pad(grid @ torch.linalg.cholesky(covariance).T, (0, 1))  # (points, 3)
     free = (pi.log()[:, None] + shift).logsumexp(2)  # log Σ π exp(shift)
@@ -757,7 +764,9 @@ for i, j in places:
 
 def level(j, kappa):
     """The noise in the last hidden layer of column j at which the divergence is κ."""
-    return brentq(lambda s: float(mean_divergence(j, s)) - kappa, 1e-4, 3, xtol=1e-13)
+    near = float((2 * kappa / sensitivity[1, j].sum()) ** 0.5)
+    ends = 0.7 * near, 1.4 * near
+    return brentq(lambda s: float(mean_divergence(j, s)) - kappa, *ends, xtol=1e-12)
 
 
 precise = []
@@ -772,57 +781,58 @@ check("PNN.24", left, typed, "shares", rtol=1e-6)
 library = average_fisher_sensitivity(network, [inputs], task)[1]
 check("PNN.24", left, library, "and the library's shares", rtol=1e-6)
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, mean divergence over half sigma squared times the sensitivity, against the noise from 0.03 to 10 of a unit's spread, for the last hidden layer of three columns. All start at one and fall, the last column's first. Squares mark the noise at which the score has lost half of what it has above chance; there the ratio is far below one. Right, shares of the columns in the last hidden layer: by sensitivity, by a small divergence and by half the score."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, mean divergence over half sigma squared times the sensitivity against the noise from 0.03 to 14 of a unit's spread, for the last hidden layer of three columns. All are at one up to 0.1, rise to about two and fall again, the last column's first. Squares mark the noise at which the score has lost half of what it has above chance; they lie near two. Right, shares of the columns in the first hidden layer: by sensitivity 0.10, 0.19, 0.71; by half the score column 1 has more, about as much as column 2."}} tags=["hide-input"]
 # @title Figure: noise grows until the score is halved
 generator = torch.Generator().manual_seed(4)
-noise = torch.randn(40, len(pi), 12, generator=generator)  # the same at every level
+noise = torch.randn(10 * len(pi), 12, generator=generator)  # the same at every level
+many, answers = inputs.repeat(10, 1), labels.repeat(10)
+target = ((pi.argmax(1) == labels).double().mean() + 1 / 3) / 2
 
 
-def halved(j):
-    """The noise in the last hidden layer of column j that halves the score."""
-    effect = (noise * spread[1, j].sqrt()) @ head[j].T
-    target = ((pi.argmax(1) == labels).double().mean() + 1 / 3) / 2
+@torch.no_grad()
+def halved(place):
+    """The noise in the layer of a column that halves the score above chance."""
+    unit = noise * spread[place].sqrt()
 
     def above(log_sigma):
-        answers = (z + math.exp(log_sigma) * effect).argmax(2)
-        return float((answers == labels).double().mean() - target)
+        moved = outputs(many, {place: math.exp(log_sigma) * unit}).argmax(1)
+        return float((moved == answers).double().mean() - target)
 
-    return math.exp(brentq(above, -3, 6, xtol=1e-4)) if above(6) < 0 else math.inf
+    return math.exp(brentq(above, 0, 4, xtol=1e-3))
 
 
+half = {place: halved(place) for place in places}
 fig, (left, right) = figures.panels(2)
-sigmas, half = np.geomspace(0.03, 10, 25), [halved(j) for j in range(3)]
+sigmas = np.geomspace(0.03, 14, 16)
 for j, color in enumerate((BLUE, ORANGE, GREEN)):
     small = 0.5 * float(sensitivity[1, j].sum())
-    ratio = [float(mean_divergence(j, s)) / (small * s**2) for s in sigmas]
+    ratio = [float(mean_divergence(j, s, 20)) / (small * s**2) for s in sigmas]
     left.semilogx(sigmas, ratio, color=color, label=f"column {j + 1}")
-    if math.isfinite(half[j]):
-        at = float(mean_divergence(j, half[j])) / (small * half[j] ** 2)
-        left.plot(half[j], at, "s", color=color)
-        print(f"column {j + 1}: score halved at σ = {half[j]:.1f}, ratio {at:.2f}")
-    else:
-        print(f"column {j + 1}: no noise halves the score")
-left.set(xlabel="noise σ", ylabel="KL / (½σ²ΣF)", title="One for small noise alone")
+    at = float(mean_divergence(j, half[1, j], 20)) / (small * half[1, j] ** 2)
+    left.plot(half[1, j], at, "s", color=color)
+    print(f"column {j + 1}: score halved at σ = {half[1, j]:.1f}, ratio {at:.1f}")
+left.set(xlabel="noise σ", ylabel="KL / (½σ²ΣF)", title="Layer 2: one while small")
 left.legend(fontsize=8)
-small = torch.tensor([1 / level(j, 1e-5) ** 2 for j in range(3)])
-large = torch.tensor([1 / s**2 for s in half])
-for shift, label, values, color in (
-    (-0.27, "sensitivity", shares_of(sensitivity, 1), BLUE),
-    (0, "KL of 10⁻⁵", small / small.sum(), GREEN),
-    (0.27, "half the score", large / large.sum(), YELLOW),
+inverse = {place: torch.tensor(1 / s**2) for place, s in half.items()}
+for shift, label, table, color in (
+    (-0.2, "sensitivity", sensitivity, BLUE),
+    (0.2, "half the score", inverse, YELLOW),
 ):
-    right.bar(np.arange(1, 4) + shift, values, 0.27, color=color, label=label)
-    print(f"{label}: shares", [f"{s:.3f}" for s in values])
-right.set(
-    xlabel="column", ylabel="share", xticks=[1, 2, 3], title="Shares by three measures"
-)
+    heights = shares_of(table, 0)
+    right.bar(np.arange(1, 4) + shift, heights, 0.4, color=color, label=label)
+    for i in (0, 1):
+        shares = [f"{s:.2f}" for s in shares_of(table, i)]
+        print(f"{label}, layer {i + 1}: shares", shares)
+right.set(xlabel="column", ylabel="share", xticks=[1, 2, 3])
+right.set_title("Layer 1: shares differ")
 right.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# Up to a tenth of a unit's spread the ratio is one. Where the score is halved, at 2.3 to 13.6 spreads, it is two: the policy is sure of
-# itself, its curvature small, and noise that carries an image over a border costs more than a parabola says. In this layer the ratios
-# are alike, so the shares survive; nothing in (PNN.24) promises that.
+# Up to a tenth of a unit's spread the ratio is one. The policy is sure of itself and its curvature small, so noise that carries an image
+# over a border costs more than a parabola says. Where the score is halved, the noise is several spreads, and the ratio is about two. In
+# layer 2 the ratios are alike for all columns, so the shares survive. In layer 1 they do not: column 1 gains what the others lose. Nothing
+# in (PNN.24) promises shares at such noise.
 #
 # ## 7. Which share?
 #
@@ -850,7 +860,7 @@ print(f"pooled: {first.sum() / (first.sum() + second.sum()):.2f} of 1")
 for order in ([0, 1, 2], [1, 0, 2]):
     print(f"paired, column 2 in order {order}: {paired(first, second[order]):.2f} of 3")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, bars of the shares of column 1 in the example: 0.63 pooled, 0.47 paired, 0.51 paired after a change of order; a dashed line at one half. Right, histogram of the paired share of the last column in the second hidden layer of the trained network over 2,000 orders of its units, a broad hump, with a line at the pooled share."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, bars of the shares of column 1 in the example: 0.63 pooled, 0.47 paired, 0.51 paired after a change of order; a dashed line at one half. Right, histogram of the paired share of the last column in the second hidden layer of the trained network over 2,000 orders of the units, between 0.33 and 0.42, with a line at the pooled share, 0.85."}} tags=["hide-input"]
 # @title Figure: one network, many paired shares; checks of (PNN.25)
 tables = {
     "by hand": torch.stack((first, second)),
@@ -882,18 +892,17 @@ left.bar(
     ["pooled", "paired", "paired,\nreordered"], values, color=[BLUE, YELLOW, YELLOW]
 )
 left.axhline(0.5, color=GREY, ls="--", lw=1)
-left.set(ylabel="share of column 1", title="By hand")
+left.set(ylabel="share of column 1", title="By hand, column 1 of 2")
 generator = torch.Generator().manual_seed(5)
 table, found = tables["layer 2"], []
 for _ in range(2000):
     mixed = [row[torch.randperm(12, generator=generator)] for row in table]
-    found.append(float(paired(mixed[2], *mixed[:2])) / 12)
+    found.append(float(paired(mixed[2], *mixed[:2])) / alive)
 right.hist(found, bins=30, color=YELLOW)
 right.axvline(float(table[2].sum() / table.sum()), color=BLUE, label="pooled")
-right.set(
-    xlabel="share of the last column", ylabel="orders", title="Trained, 2,000 orders"
-)
+right.set(xlabel="share of column 3", ylabel="orders", title="Trained, 2,000 orders")
 right.legend(fontsize=8)
+fig.suptitle("Paired shares depend on how units are numbered", x=0.02, ha="left")
 print(
     f"trained, layer 2, last column: pooled {table[2].sum() / table.sum():.2f}",
     end=", ",
@@ -937,26 +946,30 @@ for name, kernel in (
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (PNN.26) and (PNN.27)
-def zero_column(frozen, c, hidden=2, **options):
-    """Three columns, the last with U = 0; its hidden layers apart, and head W, b, U."""
+def with_last(sizes, k, c, gain):
+    """A network of k columns, the last one's hidden layers, and its parameters."""
     made = []
 
-    def make(k):
-        made.append(stack(5, 4, hidden))
+    def make(_):
+        made.append(stack(*sizes))
         return made[-1]
 
-    grown = ProgressiveNetwork(make, **options)
-    for k in range(2):
-        grown.add_column(f"task {k}", frozen)
-    grown.lateral_gain = 0.0
-    parameters = grown.add_column("new", c)
+    network = ProgressiveNetwork(make, lateral_gain=gain)
+    for j in range(k - 1):
+        network.add_column(f"task {j}", 2)
+    return network, made, network.add_column("new", c)
+
+
+def zero_column(c, hidden=2):
+    """Three columns, U = 0; the hidden layers of the last, and its head W, b, U."""
+    network, made, parameters = with_last((5, 4, hidden), 3, c, 0.0)
     by_shape = {tuple(p.shape): p for p in parameters}
-    return grown, made[-1], [by_shape[s] for s in ((c, 4), (c,), (c, 8))]
+    return network, made[-1], [by_shape[s] for s in ((c, 4), (c,), (c, 8))]
 
 
 torch.manual_seed(2)
 for c, hidden in ((3, 2), (7, 1), (2, 4)):
-    new, layers, (W, b, U) = zero_column(2, c, hidden)
+    new, layers, (W, b, U) = zero_column(c, hidden)
     x = normal(6, 5)
     single_net = layers(x) @ W.T + b
     check("PNN.26", new(x, "new"), single_net, f"{hidden} hidden layers")
@@ -965,7 +978,7 @@ for c, hidden in ((3, 2), (7, 1), (2, 4)):
     differs = not torch.allclose(new(x, "new"), single_net, rtol=1e-4)
     check("PNN.26", differs, True, "and no more, once a lateral of the head has moved")
 for c, eta in ((3, 0.7), (7, 0.1)):
-    new, layers, head_weights = zero_column(2, c)
+    new, layers, head_weights = zero_column(c)
     x, other, label = normal(1, 5), normal(1, 5), torch.tensor([1])
     h, h_other = layers(x)[0].detach(), layers(other)[0].detach()
     old, old_other = (new.features(v, "new").layers[-1][0].split(4) for v in (x, other))
@@ -999,13 +1012,14 @@ moved = (hidden_sum(W_, b_, U_, other) - hidden_sum(W, b, U, other)).detach()
 kernel = h[0] @ other[0] + sum(a @ b for a, b in zip(h[1:], other[1:], strict=True)) + 1
 check("PNN.27", -0.3 * delta * kernel, moved, "a hidden layer, the layer below held")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two heat maps of products of activations between 60 images of the turned task, sorted by digit, 20 each. Left, from an untrained column of its own: nearly even. Right, added over two trained columns: larger values, in blocks along the diagonal, one a digit."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two heat maps of products of activations between 60 mirrored images, sorted by digit, 20 each. Left, from an untrained column of its own: nearly even. Right, added over two trained columns: a thousand times larger values, and larger for two images of one digit."}} tags=["hide-input"]
 # @title Figure: the kernel of a new column and that of its laterals
 torch.manual_seed(3)
 fresh = stack(64, 12, 2)
 rows = torch.cat([torch.nonzero(labels == y)[:20, 0] for y in range(3)])
-own = fresh(inputs[rows]).detach()
-old = torch.cat((seen[1, 0], seen[1, 1]), 1)[rows]
+mirrored = looks["mirrored"].flatten(1)[rows]
+own = fresh(mirrored).detach()
+old = network.features(mirrored, task).layers[1]
 same = labels[rows][:, None] == labels[rows]
 fig, axes = figures.panels(2)
 for ax, name, h in zip(
@@ -1015,15 +1029,14 @@ for ax, name, h in zip(
     shown = ax.imshow(kernel)
     fig.colorbar(shown, ax=ax, shrink=0.8)
     ax.set(title=name, xlabel="example", ylabel="example")
-    centred = kernel - kernel.mean()
-    print(
-        f"{name}: mean {kernel.mean():.2g}, same digit over other {kernel[same].mean() / kernel[~same].mean():.2f}"
-    )
+    contrast = kernel[same].mean() / kernel[~same].mean()
+    print(f"{name}: mean {kernel.mean():.1g}, same digit over other {contrast:.2f}")
 plt.show()
 
 # %% [markdown]
-# Here the old columns have been trained and the new one has not, and the laterals' products are over a thousand times those of its own.
-# Then the first steps are the laterals' alone.
+# Above, the network of section 5 is asked a new question about mirrored images, as its fourth task. For the output layer, the products over
+# the trained columns are about a thousand times those over the fresh one, and larger where two images show the same digit. At a rate that
+# suits the baseline such a column overshoots; at one that suits it, the first steps are the laterals' alone.
 #
 # *Two zeros.* An adapter can begin at nothing in two ways, $U=0$ or $\alpha=0$. With $a=V[\alpha_1h^{(1)};\dots]$, $V_j$ the part of $V$
 # that reads column $j$, and $e=f'(a)\odot U^{\!\top}\delta$, its slopes are
@@ -1085,16 +1098,12 @@ for f, b in itertools.product(
         text = f"{f.__name__}, bias {b is bias}, U {'random' if U0 else 0}, α {alpha.tolist()}"
         for left, right, name in zip((by_U, by_V, by_alpha), found, "UVα", strict=True):
             check("PNN.28", left, right, f"slope of {name}: {text}")
-for start, expected in (((0.0, 0.0), [True, False]), ((0.0, 1.0), [False, True])):
-    torch.manual_seed(4)
-    gain, scale = start
-    tried = grown(5, 4, 3, 2, 2, 6, lateral_gain=gain, scale_init=scale)
-    task_1 = list(tried.columns[-1].parameters())
-    tried(normal(9, 5), "task 1").square().sum().backward()
-    moves = [bool(p.grad.abs().max() > 0) for p in task_1 if p.shape == (2, 6)]
-    check(
-        "PNN.28", moves, [True], f"the library's U, gain {gain}, α = {scale}: a slope"
-    )
+torch.manual_seed(4)
+tried = grown(5, 4, 3, 2, 1, 6, lateral_gain=0.0, scale_init=0.0)
+new = tried.add_column("new", 2)
+tried(normal(9, 5), "new").square().sum().backward()
+moves = [bool(p.grad.abs().max() > 0) for p in new if p.shape == (2, 6)]
+check("PNN.28", moves, [True], "the library's U has a slope, with both at zero")
 
 # %% [markdown]
 # ## 9. How large should U begin?
@@ -1130,14 +1139,9 @@ for widths, gamma in (((2, 3, 1), 0.7), ((3, 4), 1.0), ((1, 2, 2, 2), 0.0)):
     )
 for k, gain in ((3, 1.0), (3, 0.5), (5, 0.0), (5, 0.5)):
     torch.manual_seed(5)
-    tall = ProgressiveNetwork(lambda j: stack(9, 30, 1), lateral_gain=gain)
-    for j in range(k - 1):
-        tall.add_column(f"task {j}", 2)
-    made = stack(9, 30, 1)
-    tall.make_column = lambda j, made=made: made
-    tall.add_column("new", 200_000)
+    tall, made, _ = with_last((9, 30, 1), k, 50_000, gain)
     x = 3 * normal(1, 9)
-    z, own = tall(x, "new").detach()[0], made(x)[0].detach()
+    z, own = tall(x, "new").detach()[0], made[-1](x)[0].detach()
     others = tall.features(x, "new").layers[0][0].split(30)
     typed = second_moment(own, others, 1 / 90, gain) + 1 / 90  # a bias, too
     text = f"the library, k = {k}, gain {gain}"
@@ -1358,7 +1362,8 @@ for z, y in (
     refute(
         "PNN.E3", z.relu().softmax(0) - unit, found, f"{c} outputs, the right one dead"
     )
-    assert found[y] == 0 and loss >= math.log(c)
+    assert found[y] == 0
+    assert loss >= math.log(c)
 print(f"three outputs: the loss is at least {math.log(3):.2f}")
 
 for d, n, c, k in ((784, 256, 10, 8), (6, 4, 3, 2)):
