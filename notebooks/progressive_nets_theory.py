@@ -156,7 +156,7 @@ plt.show()
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (PNN.14) to (PNN.16): parameters of library networks, counted
+# @title Checks of (PNN.14) and (PNN.15): parameters of library networks, counted
 def stack(d, n, hidden):
     """A column of `hidden` layers of width n."""
     sizes = [d] + hidden * [n]
@@ -194,6 +194,8 @@ for d, n, L, c, K in (
         check("PNN.15", left, right, f"adapters of width {r}, {sizes}")
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (PNN.16)
 def hidden_layer(n, K, r, last):
     """Weights of one hidden layer: what a layer more adds to a network."""
     totals = []
@@ -210,7 +212,8 @@ for K, n in ((2, 4), (3, 15), (4, 12), (8, 40)):
         r = ratio * n
         assert r.denominator == 1
         adapter, linear = (hidden_layer(n, K, w, last) for w in (int(r), None))
-        text = f"K = {K}, {'last column' if last else 'all columns'}: equal at r/n = {ratio}"
+        which = "last column" if last else "all columns"
+        text = f"K = {K}, {which}: equal at r/n = {ratio}"
         check("PNN.16", adapter, linear, text)
         above = hidden_layer(n, K, int(r) + 1, last) > linear
         check("PNN.16", above, True, "one number wider is larger")
@@ -331,7 +334,7 @@ def trained(matrices, optimiser, rate, steps=30):
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (PNN.18) and (PNN.19), and a column in the shape of a port
+# @title Checks of (PNN.18) and (PNN.19)
 for k in (1, 2, 5):
     matrices = [0.5 * normal(4, 5) for _ in range(k)]
     W, *U = matrices
@@ -367,6 +370,8 @@ def decaying(p, lr):
 print(f"with weight decay they agree: {torch.allclose(one, many, rtol=1e-3)}")
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title A column in the shape of a port, and how many of its weights never move
 class PortedColumn(nn.Module):
     """Column k in the shape of a port: laterals for every layer, the first unused."""
 
@@ -423,8 +428,8 @@ for k in (2, 8):
 #
 # If the random policy scores zero, $g=0$ and they agree. If it is below zero and the baseline above, $g<0$, $R$ exaggerates: it is further
 # from 100 than $S$. If both are below zero and the baseline is the better of the two, $g>1$, and $S$ falls as $R$ rises. In Pong a game
-# ends between $-21$ and 21. Let a random policy get $-21$, the baseline $-13.6$ on average, the network $-7.1$. It is better, and $R$ says 52%
-# while $S$ says 188% (E5).
+# ends between $-21$ and 21. Let a random policy get $-21$, the baseline $-13.6$ on average, the network $-7.1$. It is better, and
+# $R$ says 52% while $S$ says 188% (E5).
 
 # %%
 A, A_1, A_r = -7.1, -13.6, -21.0
@@ -715,7 +720,7 @@ plt.show()
 # The factor $2\kappa$ is the same for all columns, so shares of $\Lambda$ are shares of sensitivity.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (PNN.23) and (PNN.24)
+# @title Checks of (PNN.23)
 head = {j: J[1, j][0] for j in range(3)}  # outputs are linear in the last hidden layer
 
 
@@ -762,6 +767,8 @@ for i, j in places:
     )
 
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (PNN.24)
 def level(j, kappa):
     """The noise in the last hidden layer of column j at which the divergence is κ."""
     near = float((2 * kappa / sensitivity[1, j].sum()) ** 0.5)
@@ -945,7 +952,7 @@ for name, kernel in (
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title Checks of (PNN.26) and (PNN.27)
+# @title Checks of (PNN.26)
 def with_last(sizes, k, c, gain):
     """A network of k columns, the last one's hidden layers, and its parameters."""
     made = []
@@ -977,6 +984,9 @@ for c, hidden in ((3, 2), (7, 1), (2, 4)):
         U += 0.01
     differs = not torch.allclose(new(x, "new"), single_net, rtol=1e-4)
     check("PNN.26", differs, True, "and no more, once a lateral of the head has moved")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Checks of (PNN.27)
 for c, eta in ((3, 0.7), (7, 0.1)):
     new, layers, head_weights = zero_column(c)
     x, other, label = normal(1, 5), normal(1, 5), torch.tensor([1])
@@ -1095,7 +1105,8 @@ for f, b in itertools.product(
         pairs = [*zip(alpha, olds, parts, strict=True)]
         by_V = torch.cat([x * torch.outer(e, h) for x, h, _ in pairs], 1)
         by_alpha = torch.stack([h @ part.T @ e for _, h, part in pairs])
-        text = f"{f.__name__}, bias {b is bias}, U {'random' if U0 else 0}, α {alpha.tolist()}"
+        which = "random U" if U0 else "U = 0"
+        text = f"{f.__name__}, bias {b is bias}, {which}, α {alpha.tolist()}"
         for left, right, name in zip((by_U, by_V, by_alpha), found, "UVα", strict=True):
             check("PNN.28", left, right, f"slope of {name}: {text}")
 torch.manual_seed(4)
@@ -1172,7 +1183,7 @@ plt.show()
 #
 # ## 10. What can move a frozen output?
 #
-# **Four things, though no slope reaches it. Zero forgetting (PNN.5) is a statement about equations; in a program, state must stay as well.**
+# **Four things, though no slope reaches it. Zero forgetting (PNN.5) is about equations; in a program, state must stay as well.**
 #
 # *Buffers.* BatchNorm in training mode updates running statistics without a slope. `requires_grad_(False)` does not stop it. The
 # library puts frozen columns in evaluation mode, and `train()` leaves them there.
@@ -1322,7 +1333,7 @@ print(
 
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
-# @title The refutations, and what is true
+# @title E1 to E3 refuted, and what is true
 def uneven(k):
     sizes = [9, 7, 5, 4]
     pairs = [(nn.Linear(a, b), nn.ReLU()) for a, b in itertools.pairwise(sizes)]
@@ -1366,6 +1377,8 @@ for z, y in (
     assert loss >= math.log(c)
 print(f"three outputs: the loss is at least {math.log(3):.2f}")
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title E4 to E6 refuted, and what is true
 for d, n, c, k in ((784, 256, 10, 8), (6, 4, 3, 2)):
     created, dead = unused(d, n, c, k)
     refute(
