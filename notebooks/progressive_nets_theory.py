@@ -217,9 +217,12 @@ for K, n in ((2, 4), (3, 15), (4, 12), (8, 40)):
         check("PNN.16", adapter, linear, text)
         above = hidden_layer(n, K, int(r) + 1, last) > linear
         check("PNN.16", above, True, "one number wider is larger")
-for kind, r in (("r = n", 12), ("r = n/2", 6), ("linear", None)):
-    found = [hidden_layer(12, k, r, True) for k in (2, 3, 5)]
-    typed = [int(growth(kind, k) * 144) for k in (2, 3, 5)]
+for kind in ("r = n", "r = n/2", "r = n/k", "linear"):
+    found, typed = [], []
+    for k in (2, 3, 4):
+        r = {"r = n": 12, "r = n/2": 6, "r = n/k": 12 // k, "linear": None}[kind]
+        found.append(hidden_layer(12, k, r, True))
+        typed.append(int(growth(kind, k) * 144))
     check("PNN.16", typed, found, f"the figure's numbers, {kind}")
 
 # %% [markdown]
@@ -1022,7 +1025,7 @@ moved = (hidden_sum(W_, b_, U_, other) - hidden_sum(W, b, U, other)).detach()
 kernel = h[0] @ other[0] + sum(a @ b for a, b in zip(h[1:], other[1:], strict=True)) + 1
 check("PNN.27", -0.3 * delta * kernel, moved, "a hidden layer, the layer below held")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two heat maps of products of activations between 60 mirrored images, sorted by digit, 20 each. Left, from an untrained column of its own: nearly even. Right, added over two trained columns: a thousand times larger values, and larger for two images of one digit."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two heat maps of products of activations between 60 mirrored images, sorted by digit, 20 each. Left, from an untrained column of its own: values from 0.1 to 0.4. Right, added over two trained columns: a thousand times larger values, and larger for two images of one digit."}} tags=["hide-input"]
 # @title Figure: the kernel of a new column and that of its laterals
 torch.manual_seed(3)
 fresh = stack(64, 12, 2)
@@ -1041,6 +1044,7 @@ for ax, name, h in zip(
     ax.set(title=name, xlabel="example", ylabel="example")
     contrast = kernel[same].mean() / kernel[~same].mean()
     print(f"{name}: mean {kernel.mean():.1g}, same digit over other {contrast:.2f}")
+fig.suptitle("Trained features outweigh fresh ones", x=0.02, ha="left")
 plt.show()
 
 # %% [markdown]
@@ -1179,7 +1183,7 @@ ax.legend(fontsize=8, title="factor on U", title_fontsize=8)
 plt.show()
 
 # %% [markdown]
-# The library draws every $U$ like $W$, times `lateral_gain`.
+# The library draws every $U$ like a $W$ that reads as many numbers as one column has, times `lateral_gain`.
 #
 # ## 10. What can move a frozen output?
 #
@@ -1205,7 +1209,7 @@ print(
 )
 
 
-def frozen_and_trained(optimiser_of, before_training=lambda network: None):
+def frozen_and_trained(optimiser_of):
     """Outputs of the first task before and after training the second."""
     network = ProgressiveNetwork(normed)
     network.add_column("old", 3)
@@ -1213,7 +1217,6 @@ def frozen_and_trained(optimiser_of, before_training=lambda network: None):
     network.eval()
     before = network(x, "old").detach()
     network.add_column("new", 3)
-    before_training(network)
     optimiser = optimiser_of(network.parameters())  # all of them
     network.train()
     for _ in range(3):
@@ -1292,10 +1295,10 @@ print(
 #
 # | | the paper | ports | ours |
 # |---|---|---|---|
-# | laterals from the input | $i\ge2$ makes sense, text is silent | Avalanche has them; Doric creates them, unused | none (section 3) |
+# | laterals from the input | not said | Avalanche has them; Doric creates them, unused | none (section 3) |
 # | laterals to the outputs | Eq. 1 holds for the last layer as well | Avalanche: none | yes |
 # | adapter width | as wide as the layer | the same | `adapter_width`, default the same |
-# | $\alpha$ | a learned scalar; one for all columns or one for each? | Avalanche: one for each, drawn from a unit normal | one for each, 0.1 (`scale_init`) |
+# | $\alpha$ | a learned scalar; one in all, or one a column? | Avalanche: one a column, from a unit normal | one a column, 0.1 (`scale_init`) |
 # | biases of laterals | not written | Doric: one for each source, so $k-1$ too many | none but $V$'s |
 # | share of a column | features paired by number | none | pooled (section 7) |
 # | actions in the sensitivity | drawn by the policy | none | summed exactly |
@@ -1306,8 +1309,8 @@ print(
 #
 # $$ U_i^{(k:j)}\in\mathbb R^{n_i\times n_j} \tag{PNN.E1} $$
 #
-# but $j$ is a column, not a layer; it reads $n_{i-1}$ numbers. *Order of growth.* The text says of adapters that laterals stay of the order
-# of one column, as if
+# but $j$ is a column, not a layer; it reads $n_{i-1}$ numbers. *Order of growth.* As we remember it, the text says of adapters that
+# lateral parameters stay of the order of one column, as if
 #
 # $$ |U_i^{(k)}|+|V_i^{(k)}| = |U_i^{(2)}|+|V_i^{(2)}| \quad\text{for all } k \tag{PNN.E2} $$
 #
