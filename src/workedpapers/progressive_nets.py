@@ -1,21 +1,26 @@
 """Progressive networks: a column of layers for every task, old columns frozen, lateral connections into the new one.
 
-Rusu et al. 2016, Progressive Neural Networks (arXiv 1606.04671); derived in `notebooks/progressive_nets`.
+Rusu, Rabinowitz, Desjardins, Soyer, Kirkpatrick, Kavukcuoglu, Pascanu, Hadsell, "Progressive Neural Networks", 2016
+(arXiv 1606.04671). Equation tags are those of the chapter `notebooks/progressive_nets`.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Integral, Real
+from typing import Any, Literal, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 __all__ = [
     "Features",
     "Lateral",
     "ProgressiveNetwork",
     "Sources",
+    "Tap",
     "average_fisher_sensitivity",
     "average_perturbation_sensitivity",
     "fisher_information",
@@ -25,35 +30,58 @@ __all__ = [
 Lateral = Literal["linear", "adapter"]
 Sources = Literal["previous", "same", "all", "mixture"]
 Weighted = nn.Linear | nn.Conv2d
-#: What is done to an activation on the way: layer, column, activation → activation.
+#: What is done to a hidden activation on the way: (layer, column, activation) → activation; both count from zero.
 Tap = Callable[[int, int, Tensor], Tensor]
+
+NOISE, HALVINGS = (1e-3, 1e3), 16  # levels of noise that are tried; their logarithm to 2·10⁻⁴
 
 
 @dataclass(frozen=True)
 class Features:
-    """Hidden activations of frozen columns: one tensor a hidden layer, columns side by side, examples first."""
+    """What the column of a task reads from those before it, to be used again while it is trained.
 
+    Attributes:
+        task: whose column reads them.
+        layers: by hidden layer, the activations of all earlier columns side by side: (examples, Σ n_i) or, for maps,
+            (examples, Σ n_i, height, width). None before the first column.
+    """
+
+    task: str
     layers: tuple[Tensor, ...]
 
     def __getitem__(self, index: Tensor | slice | Sequence[int]) -> "Features":
         """Those of some examples."""
-        return Features(tuple(layer[index] for layer in self.layers))
+        return Features(self.task, tuple(layer[index] for layer in self.layers))
 
 
 class ProgressiveNetwork(nn.Module):
-    """Columns that learn one task after the other; only the newest is trained (Eqs. PNN.2 and PNN.8).
+    """Columns that learn one task after the other; only the newest is trained (eqs. 1 and 2 of the paper).
+
+        network = ProgressiveNetwork(lambda number: nn.Sequential(nn.Linear(784, 256), nn.ReLU()))
+        optimiser = torch.optim.Adam(network.add_column("digits", 10))
+        output = network(x, "digits")
 
     Args:
-        make_column: called with the number of columns so far; returns the hidden layers of the next, an
-            `nn.Sequential` in which everything after a `Linear` or `Conv2d` up to the next one (activation, norm,
-            pooling, flattening) is that layer's f. The output layer is added here.
-        lateral: `linear`, Σ U h (Eq. PNN.2), or `adapter`, U σ(V [α h]) (Eq. PNN.8).
-        sources: layers of earlier columns that a layer reads: the `previous` one (the paper), the `same` one, `all`
-            hidden ones, or a learned `mixture` of them; the last three need columns of Linear layers.
-        adapter_width: r, outputs of V; as many as the layer has if None.
-        scale_init: initial α of an adapter.
-        lateral_gain: factor on the initial U; with 0 a new column begins as a network of its own.
-        gate: initial b of a gate σ(b) per unit on what arrives laterally; none if None.
+        make_column: called with the number of columns so far; returns the hidden layers of the next, a new
+            `nn.Sequential`. What follows a `Linear` or `Conv2d` up to the next one (activation, norm, pooling,
+            flattening) is that layer's f, what comes before the first is done to the input. The last of them is a
+            `Linear`; the output layer is added here.
+        lateral: "linear", Σ U h (PNN.2), or "adapter", U f(V [α h]) with f = ReLU, and V a 1 × 1 convolution between
+            maps (PNN.6). No layer reads the input of another column, which is its own (PNN.18).
+        sources: hidden layers of earlier columns that a layer reads: the "previous" one, as in the paper; the "same"
+            one; "all"; or a learned "mixture" of all, weighted by a softmax. All but the first need Linear layers, and
+            the last one width within a column. Where a column has fewer layers, its last stands for those it lacks.
+        adapter_width: r, outputs of V. None: as many as the layer has; the paper leaves it open.
+        scale_init: initial α of every earlier column, in the middle of the paper's grid of 1, 0.1 and 0.01.
+        lateral_gain: factor on the initial U, which is drawn as W is, column by column; with 0 a new column begins as
+            a network of its own (PNN.26).
+        gate: initial b of a gate σ(b) per unit on what arrives laterally; none if None, as in the paper.
+
+    A new column takes dtype and device of those before. A frozen one always evaluates, gets no gradient and has new
+    parameters, so that an optimiser made before holds none of those in use. It runs without autograd unless the input
+    requires a gradient. What still moves it: writing to its tensors, and setting `requires_grad` of its parameters by
+    hand together with the input's.
+    Raises: ValueError, TypeError: an argument outside what is listed.
     """
 
     def __init__(
@@ -68,6 +96,16 @@ class ProgressiveNetwork(nn.Module):
         gate: float | None = None,
     ) -> None:
         super().__init__()
+        if not callable(make_column):
+            raise TypeError(f"make_column must be callable, got {make_column!r}")
+        _check_choice("lateral", lateral, Lateral)
+        _check_choice("sources", sources, Sources)
+        if adapter_width is not None:
+            _check_size("adapter_width", adapter_width)
+        _check_number("scale_init", scale_init)
+        _check_number("lateral_gain", lateral_gain)
+        if gate is not None:
+            _check_number("gate", gate)
         self.make_column, self.lateral, self.sources = make_column, lateral, sources
         self.adapter_width, self.scale_init, self.lateral_gain, self.gate = (
             adapter_width,
@@ -78,63 +116,102 @@ class ProgressiveNetwork(nn.Module):
         self.tasks: list[str] = []
         self.columns = nn.ModuleList()
 
+    def extra_repr(self) -> str:
+        """The arguments and the tasks, for `print(network)`."""
+        names = ("lateral", "sources", "adapter_width", "scale_init", "lateral_gain", "gate", "tasks")
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+
     def add_column(self, task: str, n_outputs: int) -> list[nn.Parameter]:
         """Freeze what there is and add a column for a task.
 
+        To load a `state_dict`, add the columns in the same order first.
+
         Returns: the parameters of the new column, to be given to an optimiser.
+        Raises: ValueError, TypeError: a task that is there, or what `make_column` returns does not fit.
         """
+        if not isinstance(task, str):
+            raise TypeError(f"task must be a str, got {task!r}")
+        if task in self.tasks:
+            raise ValueError(f"task {task!r} has a column, those are {self.tasks}")
+        _check_size("n_outputs", n_outputs)
+        column = _Column(self, n_outputs)
         self.freeze()
-        self.columns.append(_Column(self, n_outputs))
+        self.columns.append(column)
         self.tasks.append(task)
-        return list(self.columns[-1].parameters())
+        return list(column.parameters())
 
     def freeze(self) -> None:
         """Fix every column there is."""
-        for column in self.columns:
-            column.requires_grad_(False).eval()
-            for parameter in column.parameters():
-                parameter.grad = None
+        for column in self._before(len(self.columns)):
+            column.freeze()
 
-    def train(self, mode: bool = True) -> "ProgressiveNetwork":
-        """Set the mode of the newest column; frozen ones always evaluate (BatchNorm, dropout)."""
-        super().train(mode)
-        for column in self.columns[:-1]:
-            column.eval()
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether the newest column learns; frozen ones do not."""
+        for column in self._before(len(self.columns)):
+            column.requires_grad_(requires_grad)
         return self
 
     def forward(self, x: Tensor, task: str, features: Features | None = None) -> Tensor:
         """Outputs for a task.
 
-        Args: x: inputs, batch first. features: those of the earlier columns at x, if they are at hand.
-        Returns: shape (batch, n_outputs of that task).
+        Args:
+            x: inputs, batch first.
+            task: whose outputs.
+            features: `network.features(x, task)`, if at hand: then the earlier columns do not run.
+        Returns: (batch, n_outputs of that task).
+        Raises: ValueError, TypeError: an unknown task; features of another task, network or number of examples, or
+            along with an input that requires a gradient, which would miss its way through the earlier columns.
         """
         return self.run(x, task, features=features)[0]
 
     @torch.no_grad()
     def features(self, x: Tensor, task: str) -> Features:
-        """Activations of the columns before that of a task, to be used again while it is trained."""
-        k = self.tasks.index(task)
-        hidden = self._columns(x, self.columns[:k])
-        return Features(tuple(torch.cat(layer, 1) for layer in hidden))
+        """What the column of a task reads from those before it; constants, as those are frozen."""
+        k, column = self._find(task)
+        return Features(task, tuple(column.beside(self._hidden(x, k))))
 
     def run(
         self, x: Tensor, task: str, *, features: Features | None = None, tap: Tap | None = None
     ) -> tuple[Tensor, list[list[Tensor]]]:
-        """Outputs for a task and the hidden activations by layer and column."""
-        k = self.tasks.index(task)
-        column = self.columns[k]
-        hidden: list[list[Tensor]] = [[layer] for layer in features.layers] if features and k else []
-        if not hidden:
-            hidden = self._columns(x, self.columns[:k], tap)
-        own, output = column(x, [torch.cat(layer, 1) for layer in hidden], tap, k)
-        return output, [before + [h] for before, h in zip(hidden or [[] for _ in own], own, strict=True)]
+        """Outputs for a task, and the hidden activations behind them.
 
-    def _columns(self, x: Tensor, columns: Iterable[nn.Module], tap: Tap | None = None) -> list[list[Tensor]]:
+        Args: x, task, features: as for `forward`; tap: applied to each hidden activation where it arises.
+        Returns: (batch, n_outputs), and by hidden layer of the task's column the activations by column, those from
+            features in one. A column with fewer layers gives its last again.
+        """
+        k, column = self._find(task)
+        if features is None:
+            hidden = self._hidden(x, k, tap)
+            beside, before = column.beside(hidden), column.rows(hidden)
+        else:
+            column.check(features, task, x)
+            beside = list(features.layers)
+            before = [[layer] for layer in beside] or column.rows([])
+        with self._autograd(column, x, tap):
+            own, output = column(x, beside, k, tap)
+        return output, [[*row, h] for row, h in zip(before, own, strict=True)]
+
+    def _hidden(self, x: Tensor, k: int, tap: Tap | None = None) -> list[list[Tensor]]:
+        """Hidden activations of the first k columns, by column."""
         hidden: list[list[Tensor]] = []
-        for j, column in enumerate(columns):
-            own, _ = column(x, [torch.cat(layer, 1) for layer in hidden], tap, j, head=False)
-            hidden = [before + [h] for before, h in zip(hidden or [[] for _ in own], own, strict=True)]
+        for j, column in enumerate(self._before(k)):
+            with self._autograd(column, x, tap):
+                hidden.append(column(x, column.beside(hidden), j, tap, head=False)[0])
         return hidden
+
+    def _find(self, task: str) -> tuple[int, "_Column"]:
+        if task not in self.tasks:
+            raise ValueError(f"task must be one of {self.tasks}, got {task!r}")
+        k = self.tasks.index(task)
+        return k, cast(_Column, self.columns[k])
+
+    def _before(self, k: int) -> list["_Column"]:
+        return [cast(_Column, column) for column in self.columns[:k]]
+
+    @staticmethod
+    def _autograd(column: "_Column", x: Tensor, tap: Tap | None) -> torch.set_grad_enabled:
+        follow = not column.frozen or x.requires_grad or tap is not None
+        return torch.set_grad_enabled(torch.is_grad_enabled() and follow)
 
 
 class _Column(nn.Module):
@@ -142,167 +219,423 @@ class _Column(nn.Module):
 
     def __init__(self, network: ProgressiveNetwork, n_outputs: int) -> None:
         super().__init__()
-        k = len(network.columns)
-        entry: list[nn.Module] = []
-        groups: list[tuple[Weighted, list[nn.Module]]] = []
-        for module in network.make_column(k):
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                groups.append((module, []))
-            else:
-                (groups[-1][1] if groups else entry).append(module)
+        earlier = network._before(len(network.columns))
+        entry, groups = _layers(network.make_column(len(earlier)), set(network.modules()))
         last = groups[-1][0]
-        head = nn.Linear(last.out_features, n_outputs) if isinstance(last, nn.Linear) else nn.LazyLinear(n_outputs)
+        head = nn.Linear(_outputs(last), n_outputs, device=last.weight.device, dtype=last.weight.dtype)
         groups.append((head, []))
+        self.frozen = False
+        self.sizes = [_inputs(own) for own, _ in groups[1:]]
+        self.maps = [isinstance(own, nn.Conv2d) for own, _ in groups[1:]]
+        #: Of what is read, by hidden layer, the sizes by column.
+        self.widths = [list(row) for row in self.rows([column.sizes for column in earlier])]
+        maps = self.rows([column.maps for column in earlier])
+        for i, row in enumerate(maps):
+            if not all(other == self.maps[i] for other in row):
+                raise ValueError(f"columns must agree where they go from maps to units, got {maps} and {self.maps}")
+        if network.sources != "previous" and (any(self.maps) or isinstance(groups[0][0], nn.Conv2d)):
+            raise ValueError(f"sources={network.sources!r} needs columns of Linear layers, got a Conv2d")
+        if network.sources == "mixture" and any(row != self.widths[0] for row in self.widths):
+            raise ValueError(f"sources='mixture' needs one width within a column, got {self.widths}")
         self.entry = nn.Sequential(*entry)
-        earlier = [column for column in network.columns]
-        self.layers = nn.ModuleList()
-        for i, (own, after) in enumerate(groups):
-            sizes = None
-            if i and earlier:
-                sizes = _sizes(earlier, i, network.sources)
-            self.layers.append(_Layer(own, after, sizes, i, network))
+        self.layers = nn.ModuleList(
+            _Layer(own, after, i, self.widths, network) for i, (own, after) in enumerate(groups)
+        )
+        if earlier:
+            self.to(next(earlier[0].parameters()))
+
+    def freeze(self) -> None:
+        """Evaluate from now on, with new parameters that need no gradient."""
+        fixed: dict[nn.Parameter, nn.Parameter] = {}
+        for module in list(self.modules()):
+            for name, parameter in list(module.named_parameters(recurse=False)):
+                if parameter not in fixed:
+                    fixed[parameter] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
+                setattr(module, name, fixed[parameter])
+        self.frozen = True
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode, unless frozen."""
+        return super().train(mode and not self.frozen)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set whether parameters need gradients, unless frozen."""
+        return super().requires_grad_(requires_grad and not self.frozen)
+
+    def rows(self, columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
+        """What belongs to layers of columns, by the hidden layers of this one; the last where layers are missing."""
+        return [[column[min(i, len(column) - 1)] for column in columns] for i in range(len(self.sizes))]
+
+    def beside(self, hidden: Sequence[Sequence[Tensor]]) -> list[Tensor]:
+        """Activations of earlier columns side by side, by hidden layer of this one."""
+        return [torch.cat(row, 1) for row in self.rows(hidden)] if hidden else []
+
+    def check(self, features: Features, task: str, x: Tensor) -> None:
+        """Refuse features that are not of this column's sources at inputs like x."""
+        if not isinstance(features, Features):
+            raise TypeError(f"features must be Features, got {type(features).__name__}")
+        if features.task != task:
+            raise ValueError(f"features must be those for task {task!r}, got those for {features.task!r}")
+        want = [(len(x), sum(row)) for row in self.widths if row]
+        have = [tuple(layer.shape[:2]) for layer in features.layers]
+        if want != have:
+            raise ValueError(f"features must have shapes {want} by layer, got {have}")
+        if have and x.requires_grad and torch.is_grad_enabled():
+            raise ValueError("features are constants, which the gradient of x would miss: leave them out")
 
     def forward(
-        self, x: Tensor, before: list[Tensor], tap: Tap | None, k: int, head: bool = True
+        self, x: Tensor, beside: list[Tensor], k: int, tap: Tap | None, head: bool = True
     ) -> tuple[list[Tensor], Tensor]:
+        """Hidden activations, and the outputs if they are asked for."""
         h, own = self.entry(x), []
-        for i, layer in enumerate(self.layers):
-            if i == len(self.layers) - 1:
-                return own, layer(h, before) if head else h
-            h = layer(h, before)
+        for i in range(len(self.sizes)):
+            h = self.layers[i](h, beside)
             if tap is not None:
                 h = tap(i, k, h)
             own.append(h)
-        raise AssertionError
-
-
-def _sizes(earlier: Sequence[nn.Module], i: int, sources: Sources) -> list[list[int]]:
-    """By layer read, features of every earlier column as layer i + 1 gets them."""
-
-    def size(column: nn.Module, layer: int) -> int:
-        own = column.layers[layer + 1].own
-        return own.in_features if isinstance(own, nn.Linear) else own.in_channels
-
-    depth = len(earlier[0].layers) - 1
-    return [[size(column, layer) for column in earlier] for layer in _read(i, depth, sources)]
-
-
-def _read(i: int, depth: int, sources: Sources) -> list[int]:
-    """Numbers of the hidden layers that layer i reads."""
-    if sources == "previous":
-        return [i - 1]
-    if sources == "same":
-        return [min(i, depth - 1)]
-    return list(range(depth))
+        return own, self.layers[-1](h, beside) if head else h
 
 
 class _Layer(nn.Module):
-    """f(W h + lateral)."""
+    """f(W h + what comes laterally)."""
 
-    def __init__(self, own, after, sizes, i, network) -> None:
+    def __init__(
+        self, own: Weighted, after: list[nn.Module], i: int, widths: list[list[int]], network: ProgressiveNetwork
+    ) -> None:
         super().__init__()
         self.own, self.after = own, nn.Sequential(*after)
-        self.lateral = None
-        if sizes is None:
+        self.lateral: Weighted | None = None
+        self.columns: Tensor
+        if i == 0 or not widths[0]:
             return
-        self.i, self.sources = i, network.sources
-        if network.sources == "mixture":
-            self.mixture = nn.Parameter(torch.zeros(len(sizes)))
-            counts = sizes[0]
-        else:
-            counts = [c for layer in sizes for c in layer]
-        self.sizes = counts
+        mixed, depth = network.sources == "mixture", len(widths)
+        self.read = {"previous": [i - 1], "same": [min(i, depth - 1)]}.get(network.sources, list(range(depth)))
+        sizes = widths[0] if mixed else [size for layer in self.read for size in widths[layer]]
+        like: dict[str, Any] = {"device": own.weight.device, "dtype": own.weight.dtype}
+        self.mixture = nn.Parameter(torch.zeros(depth, **like)) if mixed else None
+        self.scale = self.gate = None
         if network.lateral == "adapter":
-            width = network.adapter_width or (own.out_features if isinstance(own, nn.Linear) else own.out_channels)
-            self.scale = nn.Parameter(torch.full((len(counts),), network.scale_init))
+            self.scale = nn.Parameter(torch.full((len(sizes),), network.scale_init, **like))
+            columns = torch.cat([torch.full((size,), n, device=like["device"]) for n, size in enumerate(sizes)])
+            self.register_buffer("columns", columns, persistent=False)
+            width = network.adapter_width or _outputs(own)
             if isinstance(own, nn.Conv2d):
-                self.project = nn.Conv2d(sum(counts), width, 1)
+                self.project: Weighted = nn.Conv2d(sum(sizes), width, 1, **like)
             else:
-                self.project = nn.Linear(sum(counts), width)
+                self.project = nn.Linear(sum(sizes), width, **like)
             self.lateral = _like(own, width)
         else:
-            self.lateral = _like(own, sum(counts))
-            if not isinstance(own, nn.Conv2d):
-                with torch.no_grad():
-                    bound = torch.cat([torch.full((c,), 1 / math.sqrt(c)) for c in counts])
-                    self.lateral.weight.uniform_(-1, 1).mul_(bound)
-            else:
-                with torch.no_grad():
-                    self.lateral.weight.mul_(math.sqrt(len(counts)))
+            self.lateral = _like(own, sum(sizes))
         with torch.no_grad():
+            if self.scale is None:  # each U as a layer of its own would draw it
+                size = torch.cat([torch.full((size,), float(size), **like) for size in sizes])
+                if isinstance(own, nn.Conv2d):
+                    self.lateral.weight.mul_((sum(sizes) / size).sqrt().view(-1, 1, 1))
+                else:
+                    self.lateral.weight.uniform_(-1, 1).mul_(size.rsqrt())
             self.lateral.weight.mul_(network.lateral_gain)
-        n = own.out_features if isinstance(own, nn.Linear) else own.out_channels
-        self.gate = nn.Parameter(torch.full((n,), network.gate)) if network.gate is not None else None
+        if network.gate is not None:
+            self.gate = nn.Parameter(torch.full((_outputs(own),), float(network.gate), **like))
 
-    def forward(self, h, before):
-        z = self.own(h)
+    def forward(self, h: Tensor, beside: list[Tensor]) -> Tensor:
+        dim = 4 if isinstance(self.own, nn.Conv2d) else 2
+        if h.dim() != dim:
+            raise ValueError(f"{self.own} takes a batch of {dim} dimensions, got {tuple(h.shape)}")
+        z: Tensor = self.own(h)
         if self.lateral is not None:
-            depth = len(before)
-            read = [before[l] for l in _read(self.i, depth, self.sources)]
-            if self.sources == "mixture":
-                s = sum(m * r for m, r in zip(self.mixture.softmax(0), read))
+            read = [beside[layer] for layer in self.read]
+            if self.mixture is not None:
+                s = torch.einsum("l,lbn->bn", self.mixture.softmax(0), torch.stack(read))
             else:
-                s = read[0] if len(read) == 1 else torch.cat(read, 1)
-            shape = (-1, *[1] * (z.dim() - 2))
-            if hasattr(self, "project"):
-                alpha = self.scale.repeat_interleave(
-                    torch.tensor(self.sizes, device=s.device), output_size=sum(self.sizes)
-                )
-                s = torch.relu(self.project(alpha.view(shape) * s))
-            y = self.lateral(s)
-            z = z + (y if self.gate is None else torch.sigmoid(self.gate).view(shape) * y)
-        return self.after(z)
+                s = torch.cat(read, 1) if len(read) > 1 else read[0]
+            shape = (-1, *[1] * (dim - 2))
+            if self.scale is not None:
+                s = self.project(self.scale[self.columns].view(shape) * s).relu()
+            arrived: Tensor = self.lateral(s)
+            if self.gate is not None:
+                arrived = self.gate.sigmoid().view(shape) * arrived
+            if arrived.shape != z.shape:
+                raise ValueError(f"columns must have maps of one size, got {tuple(arrived.shape)} and {tuple(z.shape)}")
+            z = z + arrived
+        output: Tensor = self.after(z)
+        return output
 
 
-def _like(own, inputs):
-    if isinstance(own, nn.Linear):
-        return nn.Linear(inputs, own.out_features, bias=False)
-    return nn.Conv2d(inputs, own.out_channels, own.kernel_size, own.stride, own.padding, own.dilation, bias=False)
-
-
-def fisher_information(network, batches, task):
-    """Diagonal of F̂ by layer and column: variance of a feature times the mean squared slope of log π."""
-    k = network.tasks.index(task) + 1
-    squares, first, second, count = None, None, None, 0
-    network.eval()
-    for x in batches:
-        x = x.detach().clone().requires_grad_(True)
-        output, hidden = network.run(x, task)
-        flat = [h for layer in hidden for h in layer]
-        logp = output.log_softmax(1)
-        p = logp.exp().detach()
-        slopes = [0.0] * len(flat)
-        for a in range(output.shape[1]):
-            grads = torch.autograd.grad(logp[:, a].sum(), flat, retain_graph=True, allow_unused=True)
-            for n, (g, h) in enumerate(zip(grads, flat)):
-                g = torch.zeros_like(h) if g is None else g
-                g = g.flatten(2).sum(2) if g.dim() > 2 else g
-                slopes[n] = slopes[n] + (p[:, a, None] * g**2).sum(0)
-        pixels = [h.detach().flatten(2).movedim(1, 2).flatten(0, 1) if h.dim() > 2 else h.detach() for h in flat]
-        sums = [s.mean(0) * len(x) for s in pixels]
-        sq = [(s**2).mean(0) * len(x) for s in pixels]
-        if squares is None:
-            squares, first, second = slopes, sums, sq
+def _layers(
+    made: nn.Sequential, taken: set[nn.Module]
+) -> tuple[list[nn.Module], list[tuple[Weighted, list[nn.Module]]]]:
+    """What comes before the first weighted layer, and every weighted layer with what follows it."""
+    if not isinstance(made, nn.Sequential):
+        raise TypeError(f"make_column must return an nn.Sequential, got {type(made).__name__}")
+    if not taken.isdisjoint(made.modules()):
+        raise ValueError("make_column must make new modules, got some of an earlier column")
+    entry: list[nn.Module] = []
+    groups: list[tuple[Weighted, list[nn.Module]]] = []
+    for module in made:
+        inner = [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d | LazyModuleMixin)]
+        if inner and (inner[0] is not module or isinstance(module, LazyModuleMixin)):
+            raise ValueError(f"layers must stand in the Sequential itself and know their sizes, got {module}")
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            groups.append((module, []))
         else:
-            squares = [a + b for a, b in zip(squares, slopes)]
-            first = [a + b for a, b in zip(first, sums)]
-            second = [a + b for a, b in zip(second, sq)]
-        count += len(x)
-    out = [(s2 / count - (s1 / count) ** 2) * f / count for f, s1, s2 in zip(squares, first, second)]
-    return [out[i : i + k] for i in range(0, len(out), k)]
+            (groups[-1][1] if groups else entry).append(module)
+    if not groups or not isinstance(groups[-1][0], nn.Linear):
+        raise ValueError(f"a column must end in a Linear and what follows it, got {made}")
+    return entry, groups
 
 
-def average_fisher_sensitivity(network, batches, task):
-    """Share of every column in the sensitivity of each layer, shape (layers, columns)."""
-    info = fisher_information(network, batches, task)
-    totals = torch.stack([torch.stack([c.sum() for c in layer]) for layer in info])
-    return totals / totals.sum(1, keepdim=True).clamp_min(torch.finfo(totals.dtype).tiny)
+def _inputs(layer: Weighted) -> int:
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
 
 
-def transfer_score(curve, baseline, random=0.0):
-    """Area under a curve over that of the baseline, both above a random policy's score, in per cent."""
-    return 100 * (curve.mean(-1) - random) / (baseline.mean(-1) - random)
+def _outputs(layer: Weighted) -> int:
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
 
 
-def average_perturbation_sensitivity(network, score, task, drop=0.5):
-    raise NotImplementedError
+def _like(own: Weighted, inputs: int) -> Weighted:
+    """A layer without bias that gives what own gives, from other inputs."""
+    like: dict[str, Any] = {"bias": False, "device": own.weight.device, "dtype": own.weight.dtype}
+    if isinstance(own, nn.Linear):
+        return nn.Linear(inputs, own.out_features, **like)
+    like |= {name: getattr(own, name) for name in ("stride", "padding", "dilation", "padding_mode")}
+    return nn.Conv2d(inputs, own.out_channels, cast(tuple[int, int], own.kernel_size), **like)
+
+
+class _Moments:
+    """Means and variances of units over batches, merged by Chan's rule, which does not cancel."""
+
+    def __init__(self) -> None:
+        self.count, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
+
+    def update(self, values: Tensor) -> None:
+        """Add values, (number, units)."""
+        n = len(values)
+        if n == 0:
+            return
+        squares, mean = torch.var_mean(values, 0, correction=0)
+        if self.count == 0:
+            self.count, self.mean, self.squares = n, mean, squares * n
+            return
+        total, shift = self.count + n, mean - self.mean
+        self.squares = self.squares + squares * n + shift.square() * (self.count * n / total)
+        self.mean, self.count = self.mean + shift * (n / total), total
+
+    @property
+    def variance(self) -> Tensor:
+        return self.squares / self.count
+
+
+def _units(h: Tensor, layer: nn.Module) -> Tensor:
+    """An activation or its slope as (batch, units, pixels), in float32 or wider; flattened maps are maps."""
+    assert isinstance(layer, _Layer)
+    h = h.detach().to(torch.promote_types(h.dtype, torch.float32))
+    if h.dim() == 2:
+        return h.unflatten(1, (_outputs(layer.own), -1)) if isinstance(layer.own, nn.Conv2d) else h.unsqueeze(2)
+    return h.flatten(2)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Every module evaluates, and afterwards does what it did before."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def fisher_information(
+    network: ProgressiveNetwork,
+    batches: Iterable[Tensor],
+    task: str,
+    *,
+    logits: Callable[[Tensor], Tensor] | None = None,
+) -> list[list[Tensor]]:
+    """Diagonal of the Fisher information in a task's normalised hidden units, eq. (PNN.12).
+
+    The variance of a unit times the mean of Σ_a π(a|x) (∂ log π(a|x) / ∂h)², exact: no action is drawn, and slopes pass
+    through the frozen columns. A unit of maps is a map, flattened or not: its slopes are summed over pixels before
+    they are squared, its variance is that over data and pixels.
+
+    Args:
+        network: evaluated; its mode is as before afterwards.
+        batches: inputs, any number of batches of any sizes; no other division of them changes the result.
+        task: whose π, and whose column is the last that counts.
+        logits: takes those of π out of the outputs, where there are others such as a value. None: all.
+    Returns: by layer, by column, (units,), in float32 or wider; where a column lacks the layer, (0,).
+    """
+    k = network._find(task)[0] + 1
+    columns = network._before(k)
+    depth = len(columns[-1].sizes)
+    places = [(i, j) for i in range(depth) for j in range(k) if i < len(columns[j].sizes)]
+    moments, slopes, count = {place: _Moments() for place in places}, dict.fromkeys(places, torch.zeros(())), 0
+    with _evaluating(network), torch.enable_grad():
+        for x in batches:
+            output, hidden = network.run(x, task, tap=lambda i, j, h: h if h.requires_grad else h.requires_grad_())
+            log_p = (output if logits is None else logits(output)).log_softmax(1)
+            flat = [hidden[i][j] for i, j in places]
+            for a in range(log_p.shape[1]):
+                gradients = torch.autograd.grad(
+                    log_p[:, a].sum(), flat, retain_graph=True, allow_unused=True, materialize_grads=True
+                )
+                p = log_p[:, a, None].detach().exp()
+                for (i, j), gradient in zip(places, gradients, strict=True):
+                    slope = _units(gradient, columns[j].layers[i]).sum(2)
+                    slopes[i, j] = slopes[i, j] + (p * slope.square()).sum(0)
+            for (i, j), h in zip(places, flat, strict=True):
+                moments[i, j].update(_units(h, columns[j].layers[i]).movedim(1, 2).flatten(0, 1))
+            count += len(x)
+    if count == 0:
+        raise ValueError("batches must hold at least one example")
+    info = {place: moments[place].variance * slopes[place] / count for place in places}
+    nothing = info[0, 0].new_zeros(0)
+    return [[info.get((i, j), nothing) for j in range(k)] for i in range(depth)]
+
+
+def average_fisher_sensitivity(
+    network: ProgressiveNetwork,
+    batches: Iterable[Tensor],
+    task: str,
+    *,
+    logits: Callable[[Tensor], Tensor] | None = None,
+    paired: bool = False,
+) -> Tensor:
+    """Share of every column in the sensitivity of a task's outputs to each layer (AFS), eq. (PNN.13).
+
+    Args:
+        network, batches, task, logits: as for `fisher_information`.
+        paired: whether shares are taken unit by unit, of the unit of that number in every column, and summed, as the
+            paper has it, eq. (PNN.25); else those of a layer's sums, as units of columns do not correspond.
+    Returns: (layers, columns). Rows sum to one, paired to the number of units that are not dead everywhere; a layer
+        that is dead throughout has zeros.
+    """
+    info = fisher_information(network, batches, task, logits=logits)
+    if not paired:
+        info = [[units.sum(0, keepdim=True) for units in row] for row in info]
+    elif any(len({len(units) for units in row}) > 1 for row in info):
+        raise ValueError(f"paired shares need columns of one width, got {[[len(u) for u in row] for row in info]}")
+    return torch.stack([_shares(torch.stack(row)).sum(1) for row in info])
+
+
+def _shares(parts: Tensor) -> Tensor:
+    """Parts of the sum over the first dimension; zero where all are."""
+    total = parts.sum(0)
+    return torch.where(total > 0, parts / torch.where(total > 0, total, 1.0), 0.0)
+
+
+def average_perturbation_sensitivity(
+    network: ProgressiveNetwork,
+    score: Callable[[Callable[[Tensor], Tensor]], float],
+    task: str,
+    drop: float = 0.5,
+    *,
+    chance: float = 0.0,
+    seed: int = 0,
+) -> Tensor:
+    """Share of every column in how much noise in a layer lowers a task's score (APS, the paper's appendix).
+
+    Gaussian noise goes to all units of one layer of one column at a time, fresh at each pass. Its standard deviation is
+    σ times each unit's own over a run without noise (of maps: each map's own; noise differs by pixel). Λ = 1/σ² at the
+    σ where the score is down by `drop`, found by bisection on log σ between 10⁻³ and 10³; 0 if there is none.
+
+    Args:
+        network: evaluated; its mode is as before afterwards.
+        score: from a function, inputs → outputs, to how good it is; called some twenty times for every layer and
+            column. Fix its data: the noise is the same at every σ.
+        task: whose outputs.
+        drop: part that is to be lost of what the score is above `chance`, in (0, 1); the paper's is a half.
+        chance: the score of random outputs.
+        seed: of the noise.
+    Returns: Λ over its sum in the layer, (layers, columns); zeros where no column of the layer matters.
+    Raises: ValueError: a score without noise that is not above chance.
+    """
+    _check_number("drop", drop)
+    _check_number("chance", chance)
+    if not 0 < drop < 1:
+        raise ValueError(f"drop must lie in (0, 1), got {drop}")
+    k = network._find(task)[0] + 1
+    columns = network._before(k)
+    moments = {(i, j): _Moments() for j, column in enumerate(columns) for i in range(len(column.sizes))}
+
+    def observe(i: int, j: int, h: Tensor) -> Tensor:
+        moments[i, j].update(_units(h, columns[j].layers[i]).movedim(1, 2).flatten(0, 1))
+        return h
+
+    def noisy(place: tuple[int, int], sigma: float) -> float:
+        deviation = sigma * moments[place].variance.sqrt()
+        generator = torch.Generator(deviation.device).manual_seed(seed)
+
+        def disturb(i: int, j: int, h: Tensor) -> Tensor:
+            if (i, j) != place:
+                return h
+            noise = torch.randn(h.shape, generator=generator, device=h.device, dtype=deviation.dtype)
+            pixels = h[:1].numel() // len(deviation)
+            return h + (noise * deviation.repeat_interleave(pixels).view(h.shape[1:])).to(h.dtype)
+
+        return scored(disturb)
+
+    def scored(tap: Tap) -> float:
+        return float(score(lambda x: network.run(x, task, tap=tap)[0]))
+
+    def precision(place: tuple[int, int]) -> float:
+        low, high = map(math.log, NOISE)
+        if noisy(place, math.exp(high)) > goal:
+            return 0.0
+        for _ in range(HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if noisy(place, math.exp(middle)) > goal else (low, middle)
+        return math.exp(-2 * high)
+
+    with _evaluating(network), torch.no_grad():
+        clean = scored(observe)
+        if not clean > chance:
+            raise ValueError(f"the score must be above chance, {chance}, got {clean}")
+        goal = chance + (1 - drop) * (clean - chance)
+        depth = len(columns[-1].sizes)
+        found = [[precision((i, j)) if (i, j) in moments else 0.0 for j in range(k)] for i in range(depth)]
+    return _shares(torch.tensor(found, device=moments[0, 0].mean.device).mT).mT
+
+
+def transfer_score(curve: Tensor, baseline: Tensor, random: Tensor | float = 0.0) -> Tensor:
+    """Area under a learning curve over that of the baseline, both above a random policy's, in per cent (PNN.11).
+
+    Args:
+        curve, baseline: scores at the same moments of training, (…, time), of shapes that broadcast: seeds, say.
+        random: the score of a random policy. With the paper's games, whose scores may be negative, a ratio of the bare
+            areas turns the order round (PNN.21).
+    Returns: (…,).
+    Raises: ValueError, TypeError: a baseline whose area is not above the random policy's; curves of different lengths.
+    """
+    for name, scores in {"curve": curve, "baseline": baseline}.items():
+        if not isinstance(scores, Tensor) or not scores.is_floating_point():
+            raise TypeError(f"{name} must be a tensor of floating-point numbers, got {scores!r}")
+    if curve.shape[-1:] != baseline.shape[-1:] or not curve.shape[-1:].numel() or not curve.dim():
+        raise ValueError(
+            f"curve and baseline must be of one length, got shapes {tuple(curve.shape)}, {tuple(baseline.shape)}"
+        )
+    above = baseline.mean(-1) - random
+    if not bool((above > 0).all()):
+        raise ValueError(f"the baseline's area must be above that of random, {random}, got {baseline.mean(-1)}")
+    return 100 * (curve.mean(-1) - random) / above
+
+
+def _check_choice(name: str, choice: str, choices: Any) -> None:
+    if choice not in get_args(choices):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {choice!r}")
+
+
+def _check_size(name: str, size: int) -> None:
+    if not isinstance(size, Integral) or isinstance(size, bool):
+        raise TypeError(f"{name} must be an int, got {size!r}")
+    if size < 1:
+        raise ValueError(f"{name} must be at least 1, got {size}")
+
+
+def _check_number(name: str, value: float) -> None:
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
