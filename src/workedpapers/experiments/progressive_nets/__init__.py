@@ -1,0 +1,52 @@
+"""Progressive networks at work (paper `progressive_nets`).
+
+`games` is Catch in eight looks, `images` labelled images and their changes; `tables` are what the experiments page
+asks, `claims` is the scoreboard, `cost` belongs to the theory page, `pong` is the paper's own scale.
+"""
+
+from typing import Any
+
+from workedpapers.lab import Experiment
+
+from .claims import PEERS, TABLE_1, scoreboard, soup_scores
+from .games import Soup
+from .images import EVERY, Transfer, fit, silenced, tested
+from .pong import PONG
+from .tables import (
+    GROUPS,
+    LIVE,
+    SOUP_ARMS,
+    explored,
+    named,
+    search_images,
+    search_soup,
+    soup,
+)
+
+__all__ = [
+    "EVERY",
+    "EXPERIMENTS",
+    "GROUPS",
+    "LIVE",
+    "PEERS",
+    "SOUP_ARMS",
+    "TABLE_1",
+    "Soup",
+    "Transfer",
+    "explored",
+    "fit",
+    "named",
+    "scoreboard",
+    "silenced",
+    "soup",
+    "soup_scores",
+    "tested",
+]
+
+EXPERIMENTS: dict[str, Experiment[Any]] = {
+    "search_soup": search_soup(),
+    **{f"search_{group}": search_images(group) for group in GROUPS},
+    "soup": soup(*SOUP_ARMS),
+    **{group: named(group) for group in GROUPS},
+    "pong": PONG,
+}

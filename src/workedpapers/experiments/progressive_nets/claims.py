@@ -1,0 +1,110 @@
+"""Transfer scores, and the paper's claims beside the recorded rows."""
+
+from collections.abc import Iterable, Mapping
+
+import pandas as pd
+import torch
+
+from workedpapers.lab import Claim, judge, missing, sweep
+from workedpapers.progressive_nets import transfer_score
+from workedpapers.tasks.catch import random_score
+
+from .tables import SOUP_ARMS, named, soup
+
+#: The paper's transfer scores over Pong and its variants, in per cent: mean and median (its Table 1).
+TABLE_1: Mapping[str, tuple[float, float]] = {
+    "baseline 2": (35, 7),
+    "baseline 3": (181, 160),
+    "baseline 4": (134, 131),
+    "progressive, 2 columns": (209, 169),
+    "progressive, 3 columns": (222, 183),
+}
+#: Our arms, and which of the paper's they are.
+PEERS: Mapping[str, str] = {
+    "head": "baseline 2",
+    "finetune": "baseline 3",
+    "finetune, new head": "baseline 3",
+    "random": "baseline 4",
+    "linear": "progressive, 2 columns",
+    "adapter": "progressive, 2 columns",
+    "three columns": "progressive, 3 columns",
+}
+
+
+def soup_scores() -> pd.DataFrame:
+    """Every run of Catch soup by arm, source, target and seed: area, final score, and transfer score in per cent.
+
+    The baseline is the mean over the seeds of the column from scratch on the same look.
+    """
+    scratch = sweep(soup("scratch"), "book", device="cpu")
+    base = {look: torch.tensor(rows.curve.to_list()).mean(0) for look, rows in scratch.groupby("target")}
+    lines = []
+    for name in SOUP_ARMS:
+        for row in sweep(soup(name), "book", device="cpu").itertuples():
+            score = transfer_score(torch.tensor(row.curve), base[row.target], random_score())
+            lines.append(
+                {
+                    "arm": name,
+                    "source": ", ".join(row.sources),
+                    "target": row.target,
+                    "seed": row.seed,
+                    "area": row.area,
+                    "final": row.final,
+                    "score": float(score),
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def scoreboard() -> list[Claim]:
+    """Claims, each a difference that should be below zero; empty while rows are missing."""
+    tables = [soup(name) for name in SOUP_ARMS], [named(group) for group in ("digits 100", "layers", "starts")]
+    if any(missing(table, "book") for part in tables for table in part):
+        return []  # this is asked for when the book is built, which must not start to train
+    scores = soup_scores()
+    median = {name: rows.groupby("seed").score.median() for name, rows in scores.groupby("arm")}
+
+    def soup_claim(text: str, paper: float | str, less: pd.Series | float, more: pd.Series | float) -> Claim:
+        return _claim(f"{text}: median score, points", paper, less - more)
+
+    def area(group: str, name: str) -> pd.Series:
+        return 100 * sweep(named(group, name), "book", device="cpu").groupby("seed").area.mean()
+
+    return [
+        soup_claim("From scratch less progressive (linear)", 100 - 169, 100, median["linear"]),
+        soup_claim("From scratch less progressive (adapters)", 100 - 169, 100, median["adapter"]),
+        soup_claim(
+            "Fine-tuned less progressive (adapters)", 160 - 169, median["finetune, new head"], median["adapter"]
+        ),
+        soup_claim("Random column less progressive (linear)", 131 - 169, median["random"], median["linear"]),
+        soup_claim("Head only less from scratch", 7 - 100, median["head"], 100),
+        soup_claim("Two columns less three (adapters)", 169 - 183, median["adapter"], median["three columns"]),
+        _claim(
+            "Digits, 100 labels: from scratch less progressive: area, points",
+            "a review asks",
+            area("digits 100", "scratch") - area("digits 100", "linear"),
+        ),
+        _claim(
+            "Digits, 100 labels: head only less from scratch: area, points",
+            "below 0",
+            area("digits 100", "head") - area("digits 100", "scratch"),
+        ),
+        _claim(
+            "Digits: reading all layers less the previous one: area, points",
+            "a review asks",
+            area("layers", "all") - area("layers", "previous"),
+        ),
+        _claim(
+            "Digits: laterals as they are less zero at first: area, points",
+            "a review asks",
+            area("starts", "gain 1") - area("starts", "gain 0"),
+        ),
+    ]
+
+
+def _claim(text: str, paper: float | str, differences: Iterable[float]) -> Claim:
+    """A difference that should be below zero."""
+    values = tuple(float(value) for value in differences)
+    verdict = judge(values, -1)
+    cause = {"holds": "", "holds in part": "seeds disagree"}.get(verdict, "not tested")
+    return Claim(text, paper, values, "book", verdict, cause)

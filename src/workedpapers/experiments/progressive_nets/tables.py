@@ -1,0 +1,420 @@
+"""What is trained for the experiments page, and at which rates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from workedpapers.lab import Experiment
+from workedpapers.tasks.catch import VARIANTS
+
+from . import games, images
+from .games import Soup
+from .images import Transfer
+
+SEEDS = range(5)
+SOUP_SEEDS = range(3)
+SEARCH = (100, 101)
+RATES = (0.001, 0.003, 0.01, 0.03)
+#: Where the last of these was the best, or close to it.
+FURTHER: Mapping[str, tuple[float, ...]] = dict.fromkeys(
+    ("head", "finetune", "random", "scratch, 16", "linear, 16", "linear, 8"), (0.1,)
+)
+FURTHER_SOUP: Mapping[str, tuple[float, ...]] = {"head": (0.1, 0.3)}
+
+SOURCES = ("catch", "noisy", "hflip")  # what first columns learn, as in the paper
+LOOKS = ("noisy", "white", "hflip", "zoom")  # what the search is run on, from `catch`
+
+#: Arms of Catch soup; baselines 1 and 4 have no trained source.
+SOUP: Mapping[str, Soup] = {
+    "scratch": Soup(),
+    "random": Soup(arm="progressive", sources=("random",)),
+    "head": Soup(arm="head"),
+    "finetune": Soup(arm="finetune", new_head=False),
+    "finetune, new head": Soup(arm="finetune"),
+    "linear": Soup(arm="progressive"),
+    "linear, gain 0.3": Soup(arm="progressive", lateral_gain=0.3),
+    "linear, gain 0": Soup(arm="progressive", lateral_gain=0.0),
+    "adapter, scale 0.1": Soup(arm="progressive", lateral="adapter"),
+    "adapter": Soup(arm="progressive", lateral="adapter", scale_init=1.0),
+    "three columns": Soup(arm="progressive", lateral="adapter", scale_init=1.0, sources=("catch", "noisy")),
+}
+
+
+def _after(arm: Soup, sources: tuple[str, ...]) -> Soup:
+    return arm if arm.arm == "scratch" or arm.sources else replace(arm, sources=sources)
+
+
+def soup_table(configs: Sequence[Soup], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Soup]:
+    return Experiment("progressive_nets", Soup, games.train, {scale: configs}, {scale: seeds})
+
+
+def search_soup(*names: str) -> Experiment[Soup]:
+    return soup_table(
+        [
+            _after(replace(SOUP[name], target=look, learning_rate=rate), ("catch",))
+            for name in names or SOUP
+            for rate in (*RATES, *FURTHER_SOUP.get(name, ()))
+            for look in LOOKS
+            if look not in SOUP[name].sources
+        ],
+        SEARCH,
+    )
+
+
+#: By arm of Catch soup: the rate with the largest mean area in the search.
+TUNED_SOUP: Mapping[str, float] = {
+    "scratch": 0.01,
+    "random": 0.003,
+    "head": 0.1,
+    "finetune": 0.01,
+    "finetune, new head": 0.01,
+    "linear": 0.003,
+    "adapter": 0.003,
+    "three columns": 0.003,
+}
+
+
+#: What is run on every pair.
+SOUP_ARMS = tuple(TUNED_SOUP)
+
+
+def soup(*names: str) -> Experiment[Soup]:
+    """Arms at their rates on every pair of a source and another look."""
+    configs = []
+    for name in names:
+        arm = replace(SOUP[name], learning_rate=TUNED_SOUP[name])
+        if name == "three columns":
+            pairs = (("catch", "noisy"), ("catch", "hflip"), ("noisy", "hflip"))
+            configs += [
+                replace(arm, sources=pair, target=look) for pair in pairs for look in VARIANTS if look not in pair
+            ]
+        elif arm.arm == "scratch" or arm.sources:
+            configs += [replace(arm, target=look) for look in VARIANTS]
+        else:
+            configs += [
+                replace(arm, sources=(source,), target=look)
+                for source in SOURCES
+                for look in VARIANTS
+                if look != source
+            ]
+    return soup_table(configs, SOUP_SEEDS)
+
+
+def image_table(configs: Sequence[Transfer], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Transfer]:
+    return Experiment(
+        "progressive_nets_images",
+        Transfer,
+        images.train,
+        {scale: configs},
+        {scale: seeds},
+    )
+
+
+_TASKS = (
+    ("rotated", "base"),
+    ("inverted", "base"),
+    ("permuted", "base"),
+    ("relabelled", "base"),
+    ("high", "low"),
+)
+PAIRS: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "digits": (*_TASKS, ("turned", "base")),
+    "mnist": (*_TASKS, ("fashion-mnist", "base")),
+    "fashion-mnist": (*_TASKS, ("mnist", "base")),
+}
+LABELS: Mapping[str, tuple[int, ...]] = {
+    "digits": (30, 100, 1000),
+    "mnist": (100, 1000),
+    "fashion-mnist": (100, 1000),
+}
+_progressive = Transfer(arm="progressive")
+_arms: Mapping[str, Transfer] = {
+    "scratch": Transfer(),
+    "random": replace(_progressive, sources=("random",)),
+    "head": Transfer(arm="head"),
+    "finetune": Transfer(arm="finetune", new_head=False),
+    "finetune, new head": Transfer(arm="finetune"),
+    "linear": _progressive,
+    "linear, gain 0": replace(_progressive, lateral_gain=0.0),
+    "adapter": replace(_progressive, lateral="adapter"),
+    "adapter, scale 1": replace(_progressive, lateral="adapter", scale_init=1.0),
+}
+
+
+def _on(arm: Transfer, data: str, labels: int) -> tuple[Transfer, ...]:
+    """An arm on every pair of a data set."""
+    arm = replace(arm, data=data, labels=labels)
+    fixed = arm.arm == "scratch" or arm.sources
+    return tuple(
+        replace(arm, target=target, sources=arm.sources if fixed else (source,)) for target, source in PAIRS[data]
+    )
+
+
+_deep = replace(_progressive, depth=3)
+_LAYERS = {"scratch": Transfer(depth=3)} | {
+    kind: replace(_deep, layers=kind) for kind in ("previous", "same", "all", "mixture")
+}
+_DEPTHS = {
+    "2 to 4: scratch": Transfer(depth=4),
+    "4 to 2: scratch": Transfer(depth=2),
+    **{f"2 to 4: {kind}": replace(_progressive, layers=kind, target_depth=4) for kind in ("previous", "same", "all")},
+    **{
+        f"4 to 2: {kind}": replace(_progressive, layers=kind, depth=4, target_depth=2)
+        for kind in ("previous", "same", "all")
+    },
+}
+_STARTS = {
+    "scratch": Transfer(),
+    **{f"gain {gain:g}": replace(_progressive, lateral_gain=gain) for gain in (1.0, 0.3, 0.0)},
+    **{f"gate {gate:g}": replace(_progressive, gate=gate) for gate in (0.0, -2.0)},
+    **{
+        f"scale {scale:g}": replace(_progressive, lateral="adapter", scale_init=scale)
+        for scale in (1.0, 0.1, 0.01, 0.0)
+    },
+    "scale 0, gain 0": replace(_progressive, lateral="adapter", scale_init=0.0, lateral_gain=0.0),
+}
+SEVEN = (
+    "base",
+    "turned",
+    "mirrored",
+    "inverted",
+    "relabelled",
+    "permuted",
+    "permuted again",
+)
+_targets = ("rotated", "high")
+
+
+def _both(arm: Transfer) -> tuple[Transfer, ...]:
+    return tuple(replace(arm, target=target) for target in _targets)
+
+
+_COLUMNS = {
+    f"{kind}, {k}{', scaled' if scaled else ''}": replace(
+        _progressive,
+        sources=SEVEN[:k] if kind == "trained" else k * ("random",),
+        lateral_gain=k**-0.5 if scaled else 1.0,
+    )
+    for kind in ("trained", "random")
+    for k in (1, 2, 4, 7)
+    for scaled in (False, True)
+    if k > 1 or not scaled
+}
+_seven = replace(_progressive, sources=SEVEN)
+_GROWTH = {
+    **{f"scratch, {width}": Transfer(width=width) for width in (64, 16, 8)},
+    "linear, 64": replace(_seven, pruned=True),
+    **{f"linear, {width}": replace(_seven, later_width=width) for width in (16, 8)},
+    **{f"adapter, r = {width}": replace(_seven, lateral="adapter", adapter_width=width) for width in (64, 16, 8, 4)},
+}
+_CONVERGED = {name: _arms[name] for name in ("scratch", "head", "finetune", "finetune, new head", "linear")}
+#: By group and arm, what shares a learning rate.
+GROUPS: Mapping[str, Mapping[str, tuple[Transfer, ...]]] = {
+    **{
+        f"{data} {labels}": {name: _on(arm, data, labels) for name, arm in _arms.items()}
+        for data in PAIRS
+        for labels in LABELS[data]
+    },
+    "layers": {name: _on(arm, "digits", 100) for name, arm in _LAYERS.items()},
+    "layers, mnist": {name: _on(arm, "mnist", 100) for name, arm in _LAYERS.items()},
+    "depths": {name: _on(arm, "digits", 100) for name, arm in _DEPTHS.items()},
+    "starts": {name: _on(arm, "digits", 100) for name, arm in _STARTS.items()},
+    "columns": {name: _both(arm) for name, arm in {"scratch": Transfer(), **_COLUMNS}.items()},
+    "growth": {name: _both(arm) for name, arm in _GROWTH.items()},
+    "converged": {
+        name: tuple(replace(c, updates=3000) for c in _on(arm, "digits", 1000)) for name, arm in _CONVERGED.items()
+    },
+}
+#: Chosen by the accuracy at the end, the others by the area under the curve.
+BY_FINAL = ("converged",)
+
+
+def search_images(group: str, *names: str) -> Experiment[Transfer]:
+    """Every arm of a group at every rate."""
+    return image_table(
+        [
+            replace(config, learning_rate=rate, pruned=False)
+            for name in names or GROUPS[group]
+            for rate in (*RATES, *FURTHER.get(name, ()))
+            for config in GROUPS[group][name]
+        ],
+        SEARCH[:1],
+    )
+
+
+TUNED: Mapping[str, Mapping[str, float]] = {
+    "digits 30": {
+        "scratch": 0.01,
+        "random": 0.01,
+        "head": 0.03,
+        "finetune": 0.03,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+        "linear, gain 0": 0.01,
+        "adapter": 0.01,
+        "adapter, scale 1": 0.003,
+    },
+    "digits 100": {
+        "scratch": 0.01,
+        "random": 0.01,
+        "head": 0.03,
+        "finetune": 0.03,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+        "linear, gain 0": 0.01,
+        "adapter": 0.01,
+        "adapter, scale 1": 0.01,
+    },
+    "digits 1000": {
+        "scratch": 0.01,
+        "random": 0.03,
+        "head": 0.03,
+        "finetune": 0.03,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+        "linear, gain 0": 0.01,
+        "adapter": 0.01,
+        "adapter, scale 1": 0.01,
+    },
+    "mnist 100": {
+        "scratch": 0.003,
+        "random": 0.003,
+        "head": 0.03,
+        "finetune": 0.01,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+        "linear, gain 0": 0.003,
+        "adapter": 0.01,
+        "adapter, scale 1": 0.003,
+    },
+    "mnist 1000": {
+        "scratch": 0.003,
+        "random": 0.003,
+        "head": 0.03,
+        "finetune": 0.01,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+        "linear, gain 0": 0.003,
+        "adapter": 0.01,
+        "adapter, scale 1": 0.003,
+    },
+    "fashion-mnist 100": {
+        "scratch": 0.003,
+        "random": 0.01,
+        "head": 0.03,
+        "finetune": 0.003,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+        "linear, gain 0": 0.01,
+        "adapter": 0.01,
+        "adapter, scale 1": 0.003,
+    },
+    "fashion-mnist 1000": {
+        "scratch": 0.01,
+        "random": 0.01,
+        "head": 0.03,
+        "finetune": 0.01,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+        "linear, gain 0": 0.01,
+        "adapter": 0.01,
+        "adapter, scale 1": 0.01,
+    },
+    "layers": {
+        "scratch": 0.01,
+        "previous": 0.01,
+        "same": 0.01,
+        "all": 0.003,
+        "mixture": 0.01,
+    },
+    "layers, mnist": {
+        "scratch": 0.003,
+        "previous": 0.003,
+        "same": 0.01,
+        "all": 0.003,
+        "mixture": 0.01,
+    },
+    "depths": {
+        "2 to 4: scratch": 0.01,
+        "4 to 2: scratch": 0.01,
+        "2 to 4: previous": 0.01,
+        "2 to 4: same": 0.003,
+        "2 to 4: all": 0.003,
+        "4 to 2: previous": 0.01,
+        "4 to 2: same": 0.01,
+        "4 to 2: all": 0.01,
+    },
+    "starts": {
+        "scratch": 0.01,
+        "gain 1": 0.01,
+        "gain 0.3": 0.01,
+        "gain 0": 0.01,
+        "gate 0": 0.01,
+        "gate -2": 0.01,
+        "scale 1": 0.01,
+        "scale 0.1": 0.01,
+        "scale 0.01": 0.01,
+        "scale 0": 0.01,
+        "scale 0, gain 0": 0.01,
+    },
+    "columns": {
+        "scratch": 0.01,
+        "trained, 1": 0.01,
+        "trained, 2": 0.01,
+        "trained, 2, scaled": 0.003,
+        "trained, 4": 0.01,
+        "trained, 4, scaled": 0.01,
+        "trained, 7": 0.003,
+        "trained, 7, scaled": 0.003,
+        "random, 1": 0.01,
+        "random, 2": 0.01,
+        "random, 2, scaled": 0.01,
+        "random, 4": 0.01,
+        "random, 4, scaled": 0.01,
+        "random, 7": 0.01,
+        "random, 7, scaled": 0.01,
+    },
+    "growth": {
+        "scratch, 64": 0.01,
+        "scratch, 16": 0.03,
+        "scratch, 8": 0.01,
+        "linear, 64": 0.003,
+        "linear, 16": 0.03,
+        "linear, 8": 0.03,
+        "adapter, r = 64": 0.01,
+        "adapter, r = 16": 0.01,
+        "adapter, r = 8": 0.01,
+        "adapter, r = 4": 0.01,
+    },
+    "converged": {
+        "scratch": 0.001,
+        "head": 0.01,
+        "finetune": 0.003,
+        "finetune, new head": 0.01,
+        "linear": 0.01,
+    },
+}
+
+
+def named(group: str, *names: str) -> Experiment[Transfer]:
+    """Some arms of a group at their rates, all if none is named."""
+    return image_table(
+        [
+            replace(config, learning_rate=TUNED[group][name])
+            for name in names or GROUPS[group]
+            for config in GROUPS[group][name]
+        ]
+    )
+
+
+#: What the lesson trains before the reader's eyes: digits under other names, 30 of them.
+_few = Transfer(target="relabelled", labels=30, learning_rate=0.01)
+LIVE: Mapping[str, Transfer] = {
+    "from scratch": _few,
+    "fine-tuned": replace(_few, arm="finetune", sources=("base",)),
+    "second column": replace(_few, arm="progressive", sources=("base",)),
+}
+
+
+def explored(target: str) -> Transfer:
+    """A second column on another change of the digits, for the lesson."""
+    return replace(LIVE["second column"], target=target)
