@@ -420,7 +420,7 @@ for k in (2, 8):
 # it turns the order round. No score of area forgives where you stop.**
 #
 # The lesson's score (PNN.11) compares areas, mean scores over training: $A$ of the network, $A_1$ of the baseline, and $A_r$ of a random
-# policy. Measure all scores in other units, $as+b$ with $a\ne0$:
+# policy. Measure all scores in other units, $as+b$ with $a>0$:
 #
 # $$ 100\,\frac{(aA+b)-(aA_r+b)}{(aA_1+b)-(aA_r+b)} = 100\,\frac{A-A_r}{A_1-A_r} = S \tag{PNN.20} $$
 #
@@ -552,7 +552,6 @@ for task, view in looks.items():
         optimiser.zero_grad()
         F.cross_entropy(network(inputs, task, features), labels).backward()
         optimiser.step()
-network.freeze()
 right = (network(inputs, task).argmax(1) == labels).double().mean()
 print(f"{len(inputs)} images, right in the last task: {right:.0%}")
 
@@ -655,8 +654,8 @@ print(f"one drawn action an input: standard deviation {drawn[0].std():.3f}")
 
 # %% [markdown]
 # Drawn actions are needed where actions cannot be enumerated. Here they can, and the sum costs as many backward passes as there are
-# actions. Slopes at the labels instead are another thing: on a network that is nearly always right, they measure its
-# few errors.
+# actions. With one drawn action for each image, the share of column 1 in layer 1, 0.104, scatters by 0.012. Slopes at the labels instead
+# are another thing: on a network that is nearly always right, they measure its few errors.
 #
 # *Stored activations.* Section 2 stores the activations of frozen columns, and training is exact with them. A sensitivity is not. A feature
 # of layer 1 of a frozen column acts on the outputs through layer 2 of its own column, too, and stored numbers do not move (E6).
