@@ -68,8 +68,8 @@ from workedpapers.progressive_nets import (
 
 device = setup(seed=0)
 torch.set_default_dtype(torch.float64)
-NEW, SIDE, OLD, MUTED, ODD = (
-    figures.COLORS[role] for role in ("learned", "fast", "data", "muted", "wrong")
+NEW, SIDE, OLD, SCRATCH, TUNED = (
+    figures.COLORS[role] for role in ("learned", "fast", "muted", "baseline", "wrong")
 )
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Three columns of boxes, input at the bottom, two hidden layers, output on top. Columns 1 and 2 are frozen. Upward arrows within each column; slanted arrows from each hidden layer of column 1 to the next layer of columns 2 and 3, and from column 2 to column 3. Each column has an output for its own task."}} tags=["hide-input"]
@@ -91,7 +91,7 @@ for k in range(3):
                 ax.annotate("", end, start, arrowprops=side)
     state = "trained now" if k == 2 else "frozen"
     ax.text(3 * k, 3.55, f"column {k + 1}: {state}", ha="center", color=color)
-ax.plot([-0.6, 6.6], [0.1, 0.1], color=MUTED, lw=6)
+ax.plot([-0.6, 6.6], [0.1, 0.1], color="0.8", lw=6)
 ax.text(7.0, 0.0, ROWS[0], fontsize=9)
 for i in (1, 2, 3):
     ax.text(7.0, i, ROWS[i], va="center", fontsize=9)
@@ -557,8 +557,8 @@ def growth(columns, width, adapter_width):
     for values, label, color in (
         (linear, "linear", NEW),
         (adapter, f"adapters, r = {adapter_width}", SIDE),
-        ((2 * K - 1) * width**2, "adapters, r = n/k", OLD),
-        (K * width**2, "no laterals", MUTED),
+        ((2 * K - 1) * width**2, "adapters, r = n/k", TUNED),
+        (K * width**2, "no laterals", OLD),
     ):
         ax.plot(K, values / 1e3, "o-", ms=3, color=color, label=label)
     ax.set(xlabel="columns", ylabel="weights of the layer, thousands", xlim=(0.8, 12.2))
@@ -571,8 +571,8 @@ explore(
     growth,
     alt="{columns} columns of {width} units, adapters of {adapter_width}: weights of a hidden layer",
     columns=[4, 8, 12],
-    width=[64, 128, 256],
-    adapter_width=[256, 64, 16, 4],
+    width=[64, 256],
+    adapter_width=[256, 64, 4],
 )
 
 # %% [markdown]
@@ -630,18 +630,22 @@ check("PNN.11", S, same, "other units of the score: the same")
 #
 # $$ \operatorname{AFS}_i^{(j)}=\frac{\sum_mF_i^{(j)}(m)}{\sum_{l\le k}\sum_mF_i^{(l)}(m)} \tag{PNN.13} $$
 #
-# For eight inputs and the third column from above (random weights, but the formula does not mind):
+# For eight inputs and three columns with random weights (the formula does not mind):
 
 # %%
-x8 = torch.randn(8, 2, generator=torch.Generator().manual_seed(4))
+torch.manual_seed(4)
+three = ProgressiveNetwork(column)
+for name in names:
+    three.add_column(name, n_outputs=3)
+x8 = 4 * torch.randn(8, 2)
 x8.requires_grad_()  # so that slopes pass through the frozen columns
-output, hidden = network.run(x8, "third")
+output, hidden = three.run(x8, "third")
 log_pi = output.log_softmax(1)
 F = [[], []]
 for i in (0, 1):
     for h_j in hidden[i]:  # by column
         total = torch.zeros(h_j.shape[1])
-        for a in (0, 1):
+        for a in range(3):
             slope = torch.autograd.grad(log_pi[:, a].sum(), h_j, retain_graph=True)[0]
             total += (log_pi[:, a].exp()[:, None] * slope**2).mean(0)
         F[i].append((h_j.var(0, correction=0) * total).detach())  # (PNN.12)
@@ -650,7 +654,7 @@ print(AFS.numpy().round(2), "(layer, column)")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (PNN.12) and (PNN.13): finite differences, and the library
-library = fisher_information(network, [x8.detach()], "third")
+library = fisher_information(three, [x8.detach()], "third")
 for i in (0, 1):
     for j in range(3):
         check("PNN.12", F[i][j], library[i][j], f"layer {i + 1}, column {j + 1}")
@@ -661,7 +665,7 @@ def log_policy(place, unit, step):
         return h + step * torch.eye(h.shape[1])[unit] if (i, j) == place else h
 
     with torch.no_grad():
-        return network.run(x8.detach(), "third", tap=nudge)[0].log_softmax(1)
+        return three.run(x8.detach(), "third", tap=nudge)[0].log_softmax(1)
 
 
 for place in ((0, 0), (1, 2)):
@@ -676,21 +680,22 @@ for place in ((0, 0), (1, 2)):
 check(
     "PNN.13",
     AFS,
-    average_fisher_sensitivity(network, [x8.detach()], "third"),
+    average_fisher_sensitivity(three, [x8.detach()], "third"),
     "shares, by the library",
 )
 check("PNN.13", AFS.sum(1), torch.ones(2), "shares of a layer sum to one")
 
 # %% [markdown]
-# **Change it.** In the first cell of this section, write `total += (slope**2).mean(0) / 2` for `total += (log_pi[:, a].exp()[:, None] * slope**2).mean(0)`: actions count alike, whatever their probability.
+# **Change it.** In the first cell of this section, write `total += (slope**2).mean(0) / 3` for `total += (log_pi[:, a].exp()[:, None] * slope**2).mean(0)`: actions count alike, whatever their probability.
 #
 # <details><summary>What happens</summary>
 #
 # ```text
-# @@AFS_CHANGED@@
+# [[0.31 0.54 0.16]
+#  [0.02 0.08 0.9 ]] (layer, column)
 # ```
 #
-# @@AFS_WHY@@ (Put the cell back.)
+# The log-probability of a rare action reacts strongly, and now counts as much as that of a likely one. Shares move by up to four points; the checks below stop the notebook. (Put the cell back.)
 #
 # </details>
 #
@@ -716,7 +721,7 @@ for name, config in experiment.LIVE.items():
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Accuracy on the renamed digits over 200 updates, for a network from scratch, a fine-tuned one and a second column. The second column and the fine-tuned network rise faster and end higher than the one from scratch."}} tags=["hide-input"]
 # @title The three learning curves
 fig, ax = plt.subplots(figsize=(4.5, 3))
-for (name, fitted), color in zip(runs.items(), (MUTED, ODD, NEW), strict=True):
+for (name, fitted), color in zip(runs.items(), (SCRATCH, TUNED, NEW), strict=True):
     steps = experiment.EVERY * np.arange(len(fitted.curve))
     ax.plot(steps, 100 * np.array(fitted.curve), color=color, label=name)
 ax.set(xlabel="updates", ylabel="right on test images, %", ylim=(0, 100))
@@ -774,7 +779,7 @@ explore(
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@HEAD_ALT@@"}} tags=["hide-input"]
 # @title The headline: transfer scores, ours and the paper's
 scores = experiment.soup_scores()
-ARMS = experiment.HEADLINE  # our name → the paper's name
+ARMS = experiment.PEERS  # our name → the paper's
 fig, ax = plt.subplots(figsize=(6.5, 3.4))
 for place, (name, label) in enumerate(ARMS.items()):
     found = scores[scores.arm == name].groupby("seed").score.median()
@@ -791,7 +796,7 @@ for place, (name, label) in enumerate(ARMS.items()):
             mfc="none",
             color=figures.COLORS["paper"],
         )
-ax.axhline(100, color=MUTED, lw=1)
+ax.axhline(100, color=SCRATCH, lw=1)
 ax.set_xticks(range(len(ARMS)), ARMS, fontsize=8, rotation=20, ha="right")
 ax.set(ylabel="transfer score, %", ylim=(0, None))
 ax.plot([], [], "o", color=NEW, label="Catch, median of pairs, a dot a seed")
