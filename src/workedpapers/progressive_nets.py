@@ -33,7 +33,9 @@ Weighted = nn.Linear | nn.Conv2d
 #: What is done to a hidden activation on the way: (layer, column, activation) → activation; both count from zero.
 Tap = Callable[[int, int, Tensor], Tensor]
 
-NOISE, HALVINGS = (1e-3, 1e3), 16  # levels of noise that are tried; their logarithm to 2·10⁻⁴
+NOISE, HALVINGS = (1e-3, 1e3), 16  # levels of noise that are tried; found to 2·10⁻⁴
+Moments = tuple[int, Any, Any]
+START: Moments = (0, 0.0, 0.0)  # number, mean and summed squared deviation of no values
 
 
 @dataclass(frozen=True)
@@ -102,17 +104,11 @@ class ProgressiveNetwork(nn.Module):
         _check_choice("sources", sources, Sources)
         if adapter_width is not None:
             _check_size("adapter_width", adapter_width)
-        _check_number("scale_init", scale_init)
-        _check_number("lateral_gain", lateral_gain)
-        if gate is not None:
-            _check_number("gate", gate)
-        self.make_column, self.lateral, self.sources = make_column, lateral, sources
-        self.adapter_width, self.scale_init, self.lateral_gain, self.gate = (
-            adapter_width,
-            scale_init,
-            lateral_gain,
-            gate,
-        )
+        for name, number in {"scale_init": scale_init, "lateral_gain": lateral_gain, "gate": gate}.items():
+            if number is not None:
+                _check_number(name, number)
+        self.make_column, self.lateral, self.sources, self.adapter_width = make_column, lateral, sources, adapter_width
+        self.scale_init, self.lateral_gain, self.gate = scale_init, lateral_gain, gate
         self.tasks: list[str] = []
         self.columns = nn.ModuleList()
 
@@ -122,9 +118,7 @@ class ProgressiveNetwork(nn.Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
 
     def add_column(self, task: str, n_outputs: int) -> list[nn.Parameter]:
-        """Freeze what there is and add a column for a task.
-
-        To load a `state_dict`, add the columns in the same order first.
+        """Freeze what there is and add a column for a task; to load a `state_dict`, add all in the same order first.
 
         Returns: the parameters of the new column, to be given to an optimiser.
         Raises: ValueError, TypeError: a task that is there, or what `make_column` returns does not fit.
@@ -146,9 +140,9 @@ class ProgressiveNetwork(nn.Module):
             column.freeze()
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Set whether the newest column learns; frozen ones do not."""
+        """Set whether columns that are not frozen learn."""
         for column in self._before(len(self.columns)):
-            column.requires_grad_(requires_grad)
+            column.requires_grad_(requires_grad and not column.frozen)
         return self
 
     def forward(self, x: Tensor, task: str, features: Features | None = None) -> Tensor:
@@ -187,16 +181,13 @@ class ProgressiveNetwork(nn.Module):
             column.check(features, task, x)
             beside = list(features.layers)
             before = [[layer] for layer in beside] or column.rows([])
-        with self._autograd(column, x, tap):
-            own, output = column(x, beside, k, tap)
+        own, output = column(x, beside, k, tap)
         return output, [[*row, h] for row, h in zip(before, own, strict=True)]
 
     def _hidden(self, x: Tensor, k: int, tap: Tap | None = None) -> list[list[Tensor]]:
-        """Hidden activations of the first k columns, by column."""
         hidden: list[list[Tensor]] = []
         for j, column in enumerate(self._before(k)):
-            with self._autograd(column, x, tap):
-                hidden.append(column(x, column.beside(hidden), j, tap, head=False)[0])
+            hidden.append(column(x, column.beside(hidden), j, tap, head=False)[0])
         return hidden
 
     def _find(self, task: str) -> tuple[int, "_Column"]:
@@ -208,11 +199,6 @@ class ProgressiveNetwork(nn.Module):
     def _before(self, k: int) -> list["_Column"]:
         return [cast(_Column, column) for column in self.columns[:k]]
 
-    @staticmethod
-    def _autograd(column: "_Column", x: Tensor, tap: Tap | None) -> torch.set_grad_enabled:
-        follow = not column.frozen or x.requires_grad or tap is not None
-        return torch.set_grad_enabled(torch.is_grad_enabled() and follow)
-
 
 class _Column(nn.Module):
     """The layers of one column, each of which reads its predecessor and the columns before."""
@@ -221,36 +207,32 @@ class _Column(nn.Module):
         super().__init__()
         earlier = network._before(len(network.columns))
         entry, groups = _layers(network.make_column(len(earlier)), set(network.modules()))
-        last = groups[-1][0]
-        head = nn.Linear(_outputs(last), n_outputs, device=last.weight.device, dtype=last.weight.dtype)
-        groups.append((head, []))
         self.frozen = False
-        self.sizes = [_inputs(own) for own, _ in groups[1:]]
-        self.maps = [isinstance(own, nn.Conv2d) for own, _ in groups[1:]]
-        #: Of what is read, by hidden layer, the sizes by column.
-        self.widths = [list(row) for row in self.rows([column.sizes for column in earlier])]
-        maps = self.rows([column.maps for column in earlier])
-        for i, row in enumerate(maps):
-            if not all(other == self.maps[i] for other in row):
-                raise ValueError(f"columns must agree where they go from maps to units, got {maps} and {self.maps}")
-        if network.sources != "previous" and (any(self.maps) or isinstance(groups[0][0], nn.Conv2d)):
-            raise ValueError(f"sources={network.sources!r} needs columns of Linear layers, got a Conv2d")
-        if network.sources == "mixture" and any(row != self.widths[0] for row in self.widths):
-            raise ValueError(f"sources='mixture' needs one width within a column, got {self.widths}")
+        first, last = groups[0][0].weight, groups[-1][0].weight
         self.entry = nn.Sequential(*entry)
-        self.layers = nn.ModuleList(
-            _Layer(own, after, i, self.widths, network) for i, (own, after) in enumerate(groups)
-        )
-        if earlier:
-            self.to(next(earlier[0].parameters()))
+        with first.device:
+            groups.append((nn.Linear(len(last), n_outputs), []))
+            own = [layer for layer, _ in groups]
+            #: By hidden layer, its width and whether it gives maps, as the next layer takes it.
+            self.sizes = [layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features for layer in own[1:]]
+            self.maps = [isinstance(layer, nn.Conv2d) for layer in own[1:]]
+            #: By hidden layer, the widths that are read, by column.
+            self.widths: list[list[int]] = self.rows([column.sizes for column in earlier])
+            for row, maps in zip(self.rows([column.maps for column in earlier]), self.maps, strict=True):
+                if any(row) if not maps else not all(row):
+                    raise ValueError(f"columns must turn from maps to units after the same layer, got {own}")
+            if network.sources != "previous" and (isinstance(own[0], nn.Conv2d) or any(self.maps)):
+                raise ValueError(f"sources={network.sources!r} needs columns of Linear layers, got {own}")
+            if network.sources == "mixture" and any(row != self.widths[0] for row in self.widths):
+                raise ValueError(f"sources='mixture' needs one width within a column, got {self.widths}")
+            self.layers = nn.ModuleList(_Layer(*group, i, self.widths, network) for i, group in enumerate(groups))
+        self.to(next(earlier[0].parameters()) if earlier else first)
 
     def freeze(self) -> None:
         """Evaluate from now on, with new parameters that need no gradient."""
-        fixed: dict[nn.Parameter, nn.Parameter] = {}
-        for module in list(self.modules()):
+        fixed = {p: nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.parameters()}
+        for module in self.modules():
             for name, parameter in list(module.named_parameters(recurse=False)):
-                if parameter not in fixed:
-                    fixed[parameter] = nn.Parameter(parameter.detach().clone(), requires_grad=False)
                 setattr(module, name, fixed[parameter])
         self.frozen = True
         self.eval()
@@ -258,10 +240,6 @@ class _Column(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Set the mode, unless frozen."""
         return super().train(mode and not self.frozen)
-
-    def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Set whether parameters need gradients, unless frozen."""
-        return super().requires_grad_(requires_grad and not self.frozen)
 
     def rows(self, columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
         """What belongs to layers of columns, by the hidden layers of this one; the last where layers are missing."""
@@ -288,17 +266,21 @@ class _Column(nn.Module):
         self, x: Tensor, beside: list[Tensor], k: int, tap: Tap | None, head: bool = True
     ) -> tuple[list[Tensor], Tensor]:
         """Hidden activations, and the outputs if they are asked for."""
-        h, own = self.entry(x), []
-        for i in range(len(self.sizes)):
-            h = self.layers[i](h, beside)
-            if tap is not None:
-                h = tap(i, k, h)
-            own.append(h)
-        return own, self.layers[-1](h, beside) if head else h
+        follow = not self.frozen or x.requires_grad or tap is not None
+        with torch.set_grad_enabled(torch.is_grad_enabled() and follow):
+            h, own = self.entry(x), []
+            for i in range(len(self.sizes)):
+                h = self.layers[i](h, beside)
+                if tap is not None:
+                    h = tap(i, k, h)
+                own.append(h)
+            return own, self.layers[-1](h, beside) if head else h
 
 
 class _Layer(nn.Module):
     """f(W h + what comes laterally)."""
+
+    columns: Tensor  # number of the source of every unit read
 
     def __init__(
         self, own: Weighted, after: list[nn.Module], i: int, widths: list[list[int]], network: ProgressiveNetwork
@@ -306,58 +288,51 @@ class _Layer(nn.Module):
         super().__init__()
         self.own, self.after = own, nn.Sequential(*after)
         self.lateral: Weighted | None = None
-        self.columns: Tensor
         if i == 0 or not widths[0]:
             return
-        mixed, depth = network.sources == "mixture", len(widths)
+        mixed, depth, outputs = network.sources == "mixture", len(widths), len(own.weight)
         self.read = {"previous": [i - 1], "same": [min(i, depth - 1)]}.get(network.sources, list(range(depth)))
         sizes = widths[0] if mixed else [size for layer in self.read for size in widths[layer]]
-        like: dict[str, Any] = {"device": own.weight.device, "dtype": own.weight.dtype}
-        self.mixture = nn.Parameter(torch.zeros(depth, **like)) if mixed else None
+        self.mixture = nn.Parameter(torch.zeros(depth)) if mixed else None
         self.scale = self.gate = None
         if network.lateral == "adapter":
-            self.scale = nn.Parameter(torch.full((len(sizes),), network.scale_init, **like))
-            columns = torch.cat([torch.full((size,), n, device=like["device"]) for n, size in enumerate(sizes)])
+            width = network.adapter_width or outputs
+            self.scale = nn.Parameter(torch.full((len(sizes),), float(network.scale_init)))
+            columns = torch.cat([torch.full((size,), n) for n, size in enumerate(sizes)])
             self.register_buffer("columns", columns, persistent=False)
-            width = network.adapter_width or _outputs(own)
-            if isinstance(own, nn.Conv2d):
-                self.project: Weighted = nn.Conv2d(sum(sizes), width, 1, **like)
-            else:
-                self.project = nn.Linear(sum(sizes), width, **like)
+            maps = isinstance(own, nn.Conv2d)
+            self.project: Weighted = nn.Conv2d(sum(sizes), width, 1) if maps else nn.Linear(sum(sizes), width)
             self.lateral = _like(own, width)
         else:
             self.lateral = _like(own, sum(sizes))
-        with torch.no_grad():
-            if self.scale is None:  # each U as a layer of its own would draw it
-                size = torch.cat([torch.full((size,), float(size), **like) for size in sizes])
+            size = torch.cat([torch.full((size,), float(size)) for size in sizes])
+            with torch.no_grad():  # each U as a layer of its own would draw it
                 if isinstance(own, nn.Conv2d):
                     self.lateral.weight.mul_((sum(sizes) / size).sqrt().view(-1, 1, 1))
                 else:
                     self.lateral.weight.uniform_(-1, 1).mul_(size.rsqrt())
+        with torch.no_grad():
             self.lateral.weight.mul_(network.lateral_gain)
         if network.gate is not None:
-            self.gate = nn.Parameter(torch.full((_outputs(own),), float(network.gate), **like))
+            self.gate = nn.Parameter(torch.full((outputs,), float(network.gate)))
 
     def forward(self, h: Tensor, beside: list[Tensor]) -> Tensor:
-        dim = 4 if isinstance(self.own, nn.Conv2d) else 2
+        dim = self.own.weight.dim()
         if h.dim() != dim:
             raise ValueError(f"{self.own} takes a batch of {dim} dimensions, got {tuple(h.shape)}")
         z: Tensor = self.own(h)
         if self.lateral is not None:
-            read = [beside[layer] for layer in self.read]
+            read, shape = [beside[layer] for layer in self.read], (-1, *[1] * (dim - 2))
             if self.mixture is not None:
                 s = torch.einsum("l,lbn->bn", self.mixture.softmax(0), torch.stack(read))
             else:
                 s = torch.cat(read, 1) if len(read) > 1 else read[0]
-            shape = (-1, *[1] * (dim - 2))
             if self.scale is not None:
                 s = self.project(self.scale[self.columns].view(shape) * s).relu()
             arrived: Tensor = self.lateral(s)
-            if self.gate is not None:
-                arrived = self.gate.sigmoid().view(shape) * arrived
             if arrived.shape != z.shape:
                 raise ValueError(f"columns must have maps of one size, got {tuple(arrived.shape)} and {tuple(z.shape)}")
-            z = z + arrived
+            z = z + (arrived if self.gate is None else self.gate.sigmoid().view(shape) * arrived)
         output: Tensor = self.after(z)
         return output
 
@@ -385,66 +360,12 @@ def _layers(
     return entry, groups
 
 
-def _inputs(layer: Weighted) -> int:
-    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
-
-
-def _outputs(layer: Weighted) -> int:
-    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
-
-
 def _like(own: Weighted, inputs: int) -> Weighted:
     """A layer without bias that gives what own gives, from other inputs."""
-    like: dict[str, Any] = {"bias": False, "device": own.weight.device, "dtype": own.weight.dtype}
     if isinstance(own, nn.Linear):
-        return nn.Linear(inputs, own.out_features, **like)
-    like |= {name: getattr(own, name) for name in ("stride", "padding", "dilation", "padding_mode")}
-    return nn.Conv2d(inputs, own.out_channels, cast(tuple[int, int], own.kernel_size), **like)
-
-
-class _Moments:
-    """Means and variances of units over batches, merged by Chan's rule, which does not cancel."""
-
-    def __init__(self) -> None:
-        self.count, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
-
-    def update(self, values: Tensor) -> None:
-        """Add values, (number, units)."""
-        n = len(values)
-        if n == 0:
-            return
-        squares, mean = torch.var_mean(values, 0, correction=0)
-        if self.count == 0:
-            self.count, self.mean, self.squares = n, mean, squares * n
-            return
-        total, shift = self.count + n, mean - self.mean
-        self.squares = self.squares + squares * n + shift.square() * (self.count * n / total)
-        self.mean, self.count = self.mean + shift * (n / total), total
-
-    @property
-    def variance(self) -> Tensor:
-        return self.squares / self.count
-
-
-def _units(h: Tensor, layer: nn.Module) -> Tensor:
-    """An activation or its slope as (batch, units, pixels), in float32 or wider; flattened maps are maps."""
-    assert isinstance(layer, _Layer)
-    h = h.detach().to(torch.promote_types(h.dtype, torch.float32))
-    if h.dim() == 2:
-        return h.unflatten(1, (_outputs(layer.own), -1)) if isinstance(layer.own, nn.Conv2d) else h.unsqueeze(2)
-    return h.flatten(2)
-
-
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Every module evaluates, and afterwards does what it did before."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+        return nn.Linear(inputs, own.out_features, bias=False)
+    form: dict[str, Any] = {name: getattr(own, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+    return nn.Conv2d(inputs, own.out_channels, **form, padding_mode=own.padding_mode, bias=False)
 
 
 def fisher_information(
@@ -462,37 +383,32 @@ def fisher_information(
 
     Args:
         network: evaluated; its mode is as before afterwards.
-        batches: inputs, any number of batches of any sizes; no other division of them changes the result.
+        batches: inputs, divided in any way.
         task: whose π, and whose column is the last that counts.
-        logits: takes those of π out of the outputs, where there are others such as a value. None: all.
-    Returns: by layer, by column, (units,), in float32 or wider; where a column lacks the layer, (0,).
+        logits: takes those of π out of the outputs, where there are others such as a value.
+    Returns: by layer, by column, (units,), in float32 or wider; (0,) where a column lacks the layer.
     """
-    k = network._find(task)[0] + 1
-    columns = network._before(k)
-    depth = len(columns[-1].sizes)
-    places = [(i, j) for i in range(depth) for j in range(k) if i < len(columns[j].sizes)]
-    moments, slopes, count = {place: _Moments() for place in places}, dict.fromkeys(places, torch.zeros(())), 0
+    columns, places = _places(network, task)
+    moments, slopes, count = dict.fromkeys(places, START), dict.fromkeys(places, torch.zeros(())), 0
     with _evaluating(network), torch.enable_grad():
         for x in batches:
             output, hidden = network.run(x, task, tap=lambda i, j, h: h if h.requires_grad else h.requires_grad_())
             log_p = (output if logits is None else logits(output)).log_softmax(1)
-            flat = [hidden[i][j] for i, j in places]
             for a in range(log_p.shape[1]):
-                gradients = torch.autograd.grad(
-                    log_p[:, a].sum(), flat, retain_graph=True, allow_unused=True, materialize_grads=True
-                )
-                p = log_p[:, a, None].detach().exp()
-                for (i, j), gradient in zip(places, gradients, strict=True):
-                    slope = _units(gradient, columns[j].layers[i]).sum(2)
-                    slopes[i, j] = slopes[i, j] + (p * slope.square()).sum(0)
-            for (i, j), h in zip(places, flat, strict=True):
-                moments[i, j].update(_units(h, columns[j].layers[i]).movedim(1, 2).flatten(0, 1))
+                p, total = log_p[:, a, None].detach().exp(), log_p[:, a].sum()
+                flat = [hidden[i][j] for i, j in places]
+                gradients = torch.autograd.grad(total, flat, None, True, allow_unused=True, materialize_grads=True)
+                for place, gradient in zip(places, gradients, strict=True):
+                    slope = _units(gradient, columns, place).sum(2)
+                    slopes[place] = slopes[place] + (p * slope.square()).sum(0)
+            for i, j in places:
+                moments[i, j] = _merge(moments[i, j], _units(hidden[i][j], columns, (i, j)))
             count += len(x)
     if count == 0:
         raise ValueError("batches must hold at least one example")
-    info = {place: moments[place].variance * slopes[place] / count for place in places}
+    info = {place: moments[place][2] / moments[place][0] * slopes[place] / count for place in places}
     nothing = info[0, 0].new_zeros(0)
-    return [[info.get((i, j), nothing) for j in range(k)] for i in range(depth)]
+    return [[info.get((i, j), nothing) for j in range(len(columns))] for i in range(len(columns[-1].sizes))]
 
 
 def average_fisher_sensitivity(
@@ -507,8 +423,8 @@ def average_fisher_sensitivity(
 
     Args:
         network, batches, task, logits: as for `fisher_information`.
-        paired: whether shares are taken unit by unit, of the unit of that number in every column, and summed, as the
-            paper has it, eq. (PNN.25); else those of a layer's sums, as units of columns do not correspond.
+        paired: whether shares are taken unit by unit, of the unit of that number in every column, and summed, as in
+            the paper (PNN.25); else they are those of a layer's sums, as units of columns do not correspond.
     Returns: (layers, columns). Rows sum to one, paired to the number of units that are not dead everywhere; a layer
         that is dead throughout has zeros.
     """
@@ -518,12 +434,6 @@ def average_fisher_sensitivity(
     elif any(len({len(units) for units in row}) > 1 for row in info):
         raise ValueError(f"paired shares need columns of one width, got {[[len(u) for u in row] for row in info]}")
     return torch.stack([_shares(torch.stack(row)).sum(1) for row in info])
-
-
-def _shares(parts: Tensor) -> Tensor:
-    """Parts of the sum over the first dimension; zero where all are."""
-    total = parts.sum(0)
-    return torch.where(total > 0, parts / torch.where(total > 0, total, 1.0), 0.0)
 
 
 def average_perturbation_sensitivity(
@@ -552,51 +462,49 @@ def average_perturbation_sensitivity(
     Returns: Λ over its sum in the layer, (layers, columns); zeros where no column of the layer matters.
     Raises: ValueError: a score without noise that is not above chance.
     """
-    _check_number("drop", drop)
+    _check_number("drop", drop, 0, 1)
     _check_number("chance", chance)
-    if not 0 < drop < 1:
-        raise ValueError(f"drop must lie in (0, 1), got {drop}")
-    k = network._find(task)[0] + 1
-    columns = network._before(k)
-    moments = {(i, j): _Moments() for j, column in enumerate(columns) for i in range(len(column.sizes))}
+    columns, places = _places(network, task)
+    moments = dict.fromkeys(places, START)
 
     def observe(i: int, j: int, h: Tensor) -> Tensor:
-        moments[i, j].update(_units(h, columns[j].layers[i]).movedim(1, 2).flatten(0, 1))
+        if (i, j) in moments:
+            moments[i, j] = _merge(moments[i, j], _units(h, columns, (i, j)))
         return h
 
-    def noisy(place: tuple[int, int], sigma: float) -> float:
-        deviation = sigma * moments[place].variance.sqrt()
+    def scored(tap: Tap) -> float:
+        return float(score(lambda x: network.run(x, task, tap=tap)[0]))
+
+    def falls(place: tuple[int, int], log_sigma: float) -> bool:
+        count, _, squares = moments[place]
+        deviation = math.exp(log_sigma) * (squares / count).sqrt()
         generator = torch.Generator(deviation.device).manual_seed(seed)
 
         def disturb(i: int, j: int, h: Tensor) -> Tensor:
             if (i, j) != place:
                 return h
             noise = torch.randn(h.shape, generator=generator, device=h.device, dtype=deviation.dtype)
-            pixels = h[:1].numel() // len(deviation)
-            return h + (noise * deviation.repeat_interleave(pixels).view(h.shape[1:])).to(h.dtype)
+            by_unit = deviation.repeat_interleave(h[0].numel() // len(deviation)).view(h.shape[1:])
+            moved: Tensor = h + (noise * by_unit).to(h.dtype)
+            return moved
 
-        return scored(disturb)
-
-    def scored(tap: Tap) -> float:
-        return float(score(lambda x: network.run(x, task, tap=tap)[0]))
+        return scored(disturb) <= chance + (1 - drop) * (clean - chance)
 
     def precision(place: tuple[int, int]) -> float:
         low, high = map(math.log, NOISE)
-        if noisy(place, math.exp(high)) > goal:
+        if place not in moments or not falls(place, high):
             return 0.0
         for _ in range(HALVINGS):
             middle = (low + high) / 2
-            low, high = (middle, high) if noisy(place, math.exp(middle)) > goal else (low, middle)
+            low, high = (low, middle) if falls(place, middle) else (middle, high)
         return math.exp(-2 * high)
 
     with _evaluating(network), torch.no_grad():
         clean = scored(observe)
         if not clean > chance:
             raise ValueError(f"the score must be above chance, {chance}, got {clean}")
-        goal = chance + (1 - drop) * (clean - chance)
-        depth = len(columns[-1].sizes)
-        found = [[precision((i, j)) if (i, j) in moments else 0.0 for j in range(k)] for i in range(depth)]
-    return _shares(torch.tensor(found, device=moments[0, 0].mean.device).mT).mT
+        found = [[precision((i, j)) for i in range(len(columns[-1].sizes))] for j in range(len(columns))]
+    return _shares(torch.tensor(found, device=moments[0, 0][2].device)).mT
 
 
 def transfer_score(curve: Tensor, baseline: Tensor, random: Tensor | float = 0.0) -> Tensor:
@@ -604,22 +512,60 @@ def transfer_score(curve: Tensor, baseline: Tensor, random: Tensor | float = 0.0
 
     Args:
         curve, baseline: scores at the same moments of training, (…, time), of shapes that broadcast: seeds, say.
-        random: the score of a random policy. With the paper's games, whose scores may be negative, a ratio of the bare
-            areas turns the order round (PNN.21).
+        random: the score of a random policy; without it, games with negative scores turn the order round (PNN.21).
     Returns: (…,).
-    Raises: ValueError, TypeError: a baseline whose area is not above the random policy's; curves of different lengths.
+    Raises: ValueError: a baseline whose area is not above the random policy's; curves of different lengths.
     """
-    for name, scores in {"curve": curve, "baseline": baseline}.items():
-        if not isinstance(scores, Tensor) or not scores.is_floating_point():
-            raise TypeError(f"{name} must be a tensor of floating-point numbers, got {scores!r}")
-    if curve.shape[-1:] != baseline.shape[-1:] or not curve.shape[-1:].numel() or not curve.dim():
-        raise ValueError(
-            f"curve and baseline must be of one length, got shapes {tuple(curve.shape)}, {tuple(baseline.shape)}"
-        )
+    if not curve.dim() or not baseline.dim() or not curve.shape[-1] == baseline.shape[-1] > 0:
+        have = f"{tuple(curve.shape)} and {tuple(baseline.shape)}"
+        raise ValueError(f"curve and baseline must be (…, time) with the same times, got shapes {have}")
     above = baseline.mean(-1) - random
     if not bool((above > 0).all()):
         raise ValueError(f"the baseline's area must be above that of random, {random}, got {baseline.mean(-1)}")
     return 100 * (curve.mean(-1) - random) / above
+
+
+def _places(network: ProgressiveNetwork, task: str) -> tuple[list[_Column], list[tuple[int, int]]]:
+    """The columns that a task uses, and (layer, column) of their hidden layers, as far as its own column goes."""
+    columns = network._before(network._find(task)[0] + 1)
+    depth = len(columns[-1].sizes)
+    return columns, [(i, j) for j, column in enumerate(columns) for i in range(min(depth, len(column.sizes)))]
+
+
+def _units(h: Tensor, columns: list[_Column], place: tuple[int, int]) -> Tensor:
+    """An activation or its slope as (batch, units, pixels), in float32 or wider; flattened maps are maps."""
+    own = columns[place[1]].layers[place[0]].own
+    units = own.out_channels if isinstance(own, nn.Conv2d) else h.shape[1]
+    return h.detach().to(torch.promote_types(h.dtype, torch.float32)).reshape(len(h), units, h[:1].numel() // units)
+
+
+def _merge(moments: Moments, h: Tensor) -> Moments:
+    """Number, mean and summed squared deviation of units with further values, by Chan's rule, which does not cancel."""
+    count, mean, squares = moments
+    n = len(h) * h.shape[2]
+    if n == 0:
+        return moments
+    variance, new = torch.var_mean(h, (0, 2), correction=0)
+    share = n / (count + n)
+    return count + n, mean + share * (new - mean), squares + n * variance + count * share * (new - mean) ** 2
+
+
+def _shares(parts: Tensor) -> Tensor:
+    """Parts of the sum over the first dimension; zero where all are."""
+    total: Tensor = parts.sum(0)
+    return parts / torch.where(total > 0, total, 1.0)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Every module evaluates, and afterwards does what it did before."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _check_choice(name: str, choice: str, choices: Any) -> None:
@@ -634,8 +580,8 @@ def _check_size(name: str, size: int) -> None:
         raise ValueError(f"{name} must be at least 1, got {size}")
 
 
-def _check_number(name: str, value: float) -> None:
+def _check_number(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> None:
     if not isinstance(value, Real) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number, got {value!r}")
-    if not math.isfinite(value):
-        raise ValueError(f"{name} must be finite, got {value}")
+    if not low < value < high:
+        raise ValueError(f"{name} must lie between {low} and {high}, got {value}")
