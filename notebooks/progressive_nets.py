@@ -20,7 +20,9 @@
 #
 # $$ \mathbf h_i^{(k)}=f\Bigl(\mathbf W_i^{(k)}\mathbf h_{i-1}^{(k)}+\sum_{j<k}\mathbf U_i^{(k:j)}\,\mathbf h_{i-1}^{(j)}+\mathbf b_i^{(k)}\Bigr) $$
 #
-# So nothing can be forgotten, and nothing must be learned twice: what an earlier column knows can be used, or not. The price: the network grows with the square of the number of tasks, and it must be told which task it is asked for.
+# What an earlier column knows can be used, or not; and since it is frozen, it cannot be lost. The price: the number of weights grows with the square of the number of tasks, and the network must be told which task it is asked for.
+#
+# **Why one would want that.** The old data may be gone, so that one cannot train on both tasks; old answers may have to stay exactly as they are; new examples may be dear (a robot's, say), so that it pays to reuse what is known.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing
@@ -93,6 +95,7 @@ for k in range(3):
     ax.text(3 * k, 3.55, f"column {k + 1}: {state}", ha="center", color=color)
 ax.plot([-0.6, 6.6], [0.1, 0.1], color="0.8", lw=6)
 ax.text(7.0, 0.0, ROWS[0], fontsize=9)
+ax.text(4.6, 1.62, "U", color=SIDE, fontsize=12)
 for i in (1, 2, 3):
     ax.text(7.0, i, ROWS[i], va="center", fontsize=9)
 ax.set(xlim=(-1, 8.4), ylim=(-0.2, 3.8))
@@ -136,21 +139,28 @@ for _ in range(12):
 for v in (path[0], path[-1]):
     print(v.numpy().round(2), *(f"loss {t}: {loss(v, t):.2f}" for t in (1, 2)))
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: the two tasks over x from -2 to 2: the V of the absolute value and the straight line; they agree above zero. Right: losses over twelve steps of fine-tuning on task 2: that of task 2 falls from 2 to 0, that of task 1 rises from 0 to almost 2."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: the two tasks over x from -2 to 2: the V of the absolute value and the straight line; they agree above zero. Middle: contours of task 1's loss over the two weights of the head, circles around (1, 1); the path of fine-tuning leads straight down to (1, -1). Right: losses over twelve steps on task 2: that of task 2 falls from 2 to 0, that of task 1 rises from 0 to almost 2."}} tags=["hide-input"]
 # @title Two tasks, and the losses while the second is learned
-fig, (left, right) = figures.panels(2)
+fig, (left, middle, right) = figures.panels(3, columns=3)
 left.plot(x, tasks[1], "o-", color=OLD, label="task 1: |x|")
 left.plot(x, tasks[2], "s--", color=NEW, label="task 2: x")
-left.set(xlabel="x", title="The same features serve both")
+left.set(xlabel="x", title="Two tasks")
 left.legend(fontsize=8)
+grid = torch.linspace(-1.6, 1.6, 60)
+heights = [[float(loss(torch.stack((a, b)), 1)) for a in grid] for b in grid]
+middle.contour(grid, grid, heights, levels=[0.1, 0.5, 1, 2, 3], colors=OLD)
+middle.plot(*torch.stack(path).T, "o-", ms=4, color=NEW)
+middle.annotate("solves 1", (1, 1), (-0.2, 1.25), color=OLD, fontsize=9)
+middle.annotate("solves 2", (1, -1), (-0.3, -1.4), color=NEW, fontsize=9)
+middle.set(xlabel="$v_1$", ylabel="$v_2$", title="Out of task 1's valley")
 for task, color in ((1, OLD), (2, NEW)):
-    right.plot([loss(v, task) for v in path], color=color, label=f"loss of task {task}")
-right.set(xlabel="steps on task 2", title="What one gains, the other loses")
+    right.plot([loss(v, task) for v in path], color=color, label=f"task {task}")
+right.set(xlabel="steps on task 2", ylabel="loss", title="One gains, one loses")
 right.legend(fontsize=8)
 plt.show()
 
 # %% [markdown]
-# How much is lost? The loss is quadratic in the head, and at task 1's minimum its slope is zero. So a move by $\boldsymbol\Delta$ costs task 1
+# Nothing in the slope of task 2's loss knows of task 1, so nothing holds the weights there. How much is lost? The loss is quadratic in the head, and at task 1's minimum its slope is zero. So a move by $\boldsymbol\Delta$ costs task 1
 #
 # $$ \mathcal L_1(\mathbf v+\boldsymbol\Delta)-\mathcal L_1(\mathbf v)=\tfrac12\,\boldsymbol\Delta^{\!\top}\mathbf H\,\boldsymbol\Delta,\qquad\mathbf H=\tfrac1N\sum_n\mathbf h_n\mathbf h_n^{\!\top} \tag{PNN.1} $$
 #
@@ -183,7 +193,7 @@ check("PNN.1", grown, lost, "three features that overlap")
 # [1.   0.23] loss 1: 0.30 loss 2: 0.75
 # ```
 #
-# Less is forgotten, and less is learned. Forgetting is a matter of how far the weights go, not of how fast. (Put the cell back.)
+# Twelve gentle steps forget less, and learn less. With 120 of them loss 1 comes to 1.97: the pace only postpones it. (Put the cell back, here and below.)
 #
 # </details>
 #
@@ -192,30 +202,30 @@ check("PNN.1", grown, lost, "three features that overlap")
 # %% [markdown]
 # ## 2. A column beside the other
 #
-# **A third task, $\max(|x|-1,0)$: no head on the two features can do it.**
+# **A third task: how far $x$ is beyond ±1, doubled on the right. No head on the two features can do it.**
 #
-# The best one, by least squares, leaves an error. A new network from scratch could do it, but would have to find "above zero" and "below zero" again. So give the new network its own layers, *and* let them read the old features. Each hidden layer $i$ of column $k$ is
+# The best one, by least squares, misses by up to 0.6. A new network from scratch could do it, but would have to find "above zero" and "below zero" again. So give the new network its own layers, *and* let them read the old features. Each hidden layer $i$ of column $k$ is
 #
 # $$ \mathbf h_i^{(k)}=f\Bigl(\mathbf W_i^{(k)}\mathbf h_{i-1}^{(k)}+\sum_{j<k}\mathbf U_i^{(k:j)}\,\mathbf h_{i-1}^{(j)}+\mathbf b_i^{(k)}\Bigr),\qquad\mathbf h_0^{(k)}=\mathbf x \tag{PNN.2} $$
 #
 # with $f$ the ReLU; the output layer has the same form without $f$. At $i=1$ there are no laterals: all columns read the same $\mathbf x$ already. (The paper prints no biases; code has them.)
 #
-# Column 2, by hand: one unit of its own in layer 1, which looks where $x>1$; one unit in layer 2, which reads it with weight 0, and column 1's two features with $\mathbf U=(1,1)$ and bias −1.
+# Column 2, by hand: one unit of its own in layer 1, $\max(x-1,0)$; one unit in layer 2, which reads it with weight 1, column 1's two features with $\mathbf U=(1,1)$, and has bias −1.
 
 # %%
 f = torch.relu
 h1_1 = h  # layer 1 of column 1, frozen: above zero, below zero
 h1_2 = f(torch.tensor([[1.0]]) @ x[None] - 1)  # layer 1 of column 2: its own
-W, U, b = torch.tensor([[0.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[-1.0]])
+W, U, b = torch.tensor([[1.0]]), torch.tensor([[1.0, 1.0]]), torch.tensor([[-1.0]])
 h2_2 = f(W @ h1_2 + U @ h1_1 + b)  # (PNN.2)
-third = (x.abs() - 1).clamp(min=0)
+third = torch.tensor([1.0, 0.0, 0.0, 0.0, 2.0])
 head = torch.linalg.lstsq(h.T, third).solution
 print("task 3:             ", third.numpy())
 print("head on old features:", (head @ h).numpy().round(2))
 print("column 2, layer 2:  ", h2_2[0].numpy())
 
 # %% [markdown]
-# One lateral product, and the old features serve a function that no head could make of them. Columns are ordinary code: with several earlier columns, the sum is *one* product, of the weights side by side with the activations one above the other:
+# One lateral product, and the old features serve a function that no head could make of them. With several earlier columns the sum is still *one* product: weights side by side, times stacked activations.
 #
 # $$ \mathbf W_i^{(k)}\mathbf h_{i-1}^{(k)}+\sum_{j<k}\mathbf U_i^{(k:j)}\mathbf h_{i-1}^{(j)}=\bigl[\,\mathbf U_i^{(k:1)}\cdots\mathbf U_i^{(k:k-1)}\ \mathbf W_i^{(k)}\bigr]\bigl[\,\mathbf h_{i-1}^{(1)};\cdots;\mathbf h_{i-1}^{(k)}\bigr] \tag{PNN.3} $$
 
@@ -268,10 +278,10 @@ check("PNN.2", h2_2[0], third, "task 3 by hand")
 # <details><summary>What happens</summary>
 #
 # ```text
-# column 2, layer 2:    [0. 0. 0. 0. 0.]
+# column 2, layer 2:    [0. 0. 0. 0. 1.]
 # ```
 #
-# The bias is the threshold: the new unit now answers $\max(|x|-2,0)$, which none of the five inputs exceeds. The check of (PNN.2) by hand stops the notebook. (Put the cell back.)
+# The bias is the threshold: what $|x|$ and the unit of its own bring together must now exceed 2, which only $x=2$ does. The check of (PNN.2) by hand stops the notebook.
 #
 # </details>
 #
@@ -282,11 +292,11 @@ check("PNN.2", h2_2[0], third, "task 3 by hand")
 #
 # **Only what ends in the new column. Nothing flows back into the old ones.**
 #
-# Call $\boldsymbol\delta_i$ the slope of the loss in what goes into $f$ at layer $i$ of column $k$, the input counted in. Backpropagation in the new column is that of an ordinary network; the old activations are one more input:
+# Let $\boldsymbol\delta_i=\partial\mathcal L/\partial\mathbf z_i$, where $\mathbf z_i$ is the bracket in (PNN.2), for layer $i$ of column $k$. Backpropagation in the new column is that of an ordinary network; the old activations are one more input:
 #
 # $$ \frac{\partial\mathcal L}{\partial\mathbf U_i^{(k:j)}}=\boldsymbol\delta_i\,\mathbf h_{i-1}^{(j)\top},\qquad\boldsymbol\delta_{i-1}=f'\odot\bigl(\mathbf W_i^{(k)\top}\boldsymbol\delta_i\bigr) \tag{PNN.4} $$
 #
-# The right-hand recursion has a $\mathbf W$ and no $\mathbf U$: to train column $k$ you never differentiate through column $j$.
+# The recursion on the right has $\mathbf W$ and no $\mathbf U$: to train column $k$ you never differentiate through column $j$.
 
 # %%
 targets = torch.zeros(6, 2)
@@ -335,7 +345,7 @@ for b, a in zip(before, after, strict=True):
 check("PNN.5", torch.stack(after), torch.stack(before), "bitwise, after training")
 
 # %% [markdown]
-# Row $j$, column $k$: task 1 notices only column 1. The matrix is lower triangular, and so are the weights of all columns written as one matrix. Twenty steps of AdamW on *all* parameters, weight decay included, leave the old answers as they were, bit by bit: a frozen weight has no gradient, and optimisers skip it. What can still move an old answer (running averages of a batch norm, for one) is in [section 10 of the theory](progressive_nets_theory.ipynb).
+# Row $j$, column $k$: task 1 notices only column 1. Twenty steps of AdamW on *all* parameters, weight decay included, leave the old answers as they were, bit by bit. That needs care in code: optimisers skip a weight whose gradient is `None`, but one that is frozen with a gradient of zero left over still feels weight decay and momentum. That, and running averages of a batch norm, are in [section 10 of the theory](progressive_nets_theory.ipynb).
 #
 # The same theorem says that old tasks *cannot profit* from new ones.
 
@@ -344,11 +354,11 @@ check("PNN.5", torch.stack(after), torch.stack(before), "bitwise, after training
 #
 # **Old activations may be a hundred times as large as new ones.** A column that was trained to output scores of a game, or on inputs from 0 to 255, has activations to match. Fed into a new layer, they drown it.
 #
-# The paper's main network puts a small network on each lateral way: scale each column by a learned number $\alpha_j$, project all of them together to $r$ numbers, apply $f$:
+# The paper's main network puts a small network on the lateral way: scale each old column by a learned number $\alpha_j$, let $\mathbf V$ make $r$ numbers of all old units together, apply $f$, and hand those to the layer:
 #
 # $$ \mathbf h_i^{(k)}=f\Bigl(\mathbf W_i\mathbf h_{i-1}^{(k)}+\mathbf b_i+\mathbf U_i\,f\bigl(\mathbf V_i[\alpha_1\mathbf h_{i-1}^{(1)};\cdots;\alpha_{k-1}\mathbf h_{i-1}^{(k-1)}]+\mathbf c_i\bigr)\Bigr) \tag{PNN.6} $$
 #
-# Each $\alpha$ starts small, so at first the new column hears mostly itself.
+# Each $\alpha$ starts small (the paper tries 1, 0.1 and 0.01), and is learned.
 
 # %%
 torch.manual_seed(2)
@@ -359,7 +369,7 @@ _, hidden = adapted.run(points, "third")
 layer = adapted.columns[2].layers[1]
 loud = 100 * hidden[0][0].T  # column 1, a hundred times louder
 V_1, V_2 = layer.project.weight.split(4, 1)
-for alpha in (1.0, 0.01):
+for alpha in (1.0, 0.1, 0.01):
     arrives = layer.lateral.weight @ f(V_1 @ (alpha * loud))
     print(
         f"alpha {alpha:4}: own {(layer.own.weight @ hidden[0][2].T).std():.2f}, lateral {arrives.std():.2f}"
@@ -377,70 +387,99 @@ typed = f(W @ hidden[0][2].T + b + U @ f(V @ scaled + c))
 check("PNN.6", hidden[1][2], typed.T, "layer 2 of column 3, by the library")
 
 # %% [markdown]
-# The paper leaves open what $r$ is and whether there is one $\alpha$ or one for each column. Ours: $r$ is an argument, one $\alpha$ for each column. Between maps of a convolutional network $\mathbf V$ is a 1×1 convolution.
+# (The cell leaves out column 2 and the bias $\mathbf c$.) For a column a hundred times louder 0.1 is not small enough; training must do the rest. What $\alpha$ is best at the start: [section 5 of the experiments](progressive_nets_experiments.ipynb). The paper leaves open what $r$ is and whether there is one $\alpha$ or one for each column. Ours: $r$ is an argument, one $\alpha$ for each column. Between maps of a convolutional network $\mathbf V$ is a 1×1 convolution.
 #
 # That is all there is to the method.
 
 # %% [markdown]
 # ## 5. The whole method
 #
-# **Twenty lines, with either kind of lateral.** `U` is built for each layer but the first, where columns share the input; `before` holds the activations of all earlier columns, side by side.
+# **Two short classes.** Layer by layer, all columns up to the one that is asked for; `torch.cat(h[:j], 1)` puts the earlier ones side by side. The first layer has no laterals, as all columns share the input.
 
 
 # %%
-class Adapter(nn.Sequential):  # U f(V [alpha h]); one alpha here
-    def __init__(self, inputs, outputs):
-        U = nn.Linear(outputs, outputs, bias=False)
-        super().__init__(nn.Linear(inputs, outputs), nn.ReLU(), U)
-        self.alpha = nn.Parameter(torch.tensor(0.1))
+class Adapter(nn.Sequential):  # U f(V [alpha h] + c)
+    def __init__(self, k, n, m):  # from k columns of n units to m
+        super().__init__(nn.Linear(k * n, m), nn.ReLU(), nn.Linear(m, m, bias=False))
+        self.alpha = nn.Parameter(torch.full((k, 1), 0.1))
 
     def forward(self, h):
-        return super().forward(self.alpha * h)  # (PNN.6)
+        scaled = self.alpha * h.unflatten(1, (len(self.alpha), -1))
+        return super().forward(scaled.flatten(1))  # (PNN.6)
 
 
+# %%
 class Progressive(nn.Module):
-    def __init__(self, sizes, lateral=lambda n, m: nn.Linear(n, m, bias=False)):
+    def __init__(self, sizes, lateral=lambda k, n, m: nn.Linear(k * n, m, bias=False)):
         super().__init__()
         self.sizes, self.lateral, self.columns = sizes, lateral, nn.ModuleList()
 
     def add_column(self, outputs):
-        self.requires_grad_(False)  # what stands is frozen
-        k, sizes = len(self.columns), [*self.sizes, outputs]
-        pairs = list(pairwise(sizes))
+        for p in self.parameters():  # freeze what stands
+            p.requires_grad_(False).grad = None
+        k, pairs = len(self.columns), list(pairwise([*self.sizes, outputs]))
         W = nn.ModuleList(nn.Linear(n, m) for n, m in pairs)
-        U = nn.ModuleList(self.lateral(k * n, m) for n, m in pairs[1:] if k)
+        U = nn.ModuleList(self.lateral(k, n, m) for n, m in pairs[1:] if k)
         self.columns.append(nn.ModuleDict({"W": W, "U": U}))
-        return list(self.columns[k].parameters())
+        return list(self.columns[k].parameters())  # to be trained
 
     def forward(self, x, k):
-        before = []
-        for c in self.columns[: k + 1]:
-            h, own = x, []
-            for i, W in enumerate(c["W"]):
-                z = W(h) if not (i and before) else W(h) + c["U"][i - 1](before[i - 1])
-                h = z.relu() if i < len(c["W"]) - 1 else z  # (PNN.2)
-                own.append(h)
-            before = (
-                [torch.cat(p, 1) for p in zip(before, own, strict=True)]
-                if before
-                else own
-            )
-        return h
+        h = [x] * (k + 1)  # by column
+        for i in range(len(self.sizes)):
+            z = [c["W"][i](h[j]) for j, c in enumerate(self.columns[: k + 1])]
+            for j in range(1, k + 1) if i else ():  # laterals
+                z[j] = z[j] + self.columns[j]["U"][i - 1](torch.cat(h[:j], 1))
+            h = [v.relu() for v in z] if i < len(self.sizes) - 1 else z  # (PNN.2)
+        return h[k]
 
 
 # %%
 ours = Progressive([2, 4, 3])
-for c in network.columns:
+for c in network.columns:  # copy the library's weights
     ours.add_column(2)
-    W = [layer.own for layer in c.layers]
-    U = [layer.lateral for layer in c.layers if layer.lateral is not None]
-    copied = nn.ModuleDict({"W": nn.ModuleList(W), "U": nn.ModuleList(U)})
-    ours.columns[-1].load_state_dict(copied.state_dict())
+    pairs = [(layer.own, layer.lateral) for layer in c.layers]
+    W, U = (
+        nn.ModuleList(m for m in part if m is not None)
+        for part in zip(*pairs, strict=True)
+    )
+    ours.columns[-1].load_state_dict(nn.ModuleDict({"W": W, "U": U}).state_dict())
 for k, name in enumerate(names):
     check("PNN.2", ours(points, k), network(points, name), f"all layers, task {k + 1}")
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check: the same with adapters; and a frozen column that no optimiser moves
+torch.manual_seed(3)
+theirs = ProgressiveNetwork(
+    lambda k: nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU()),
+    lateral="adapter",
+)
+mine = Progressive([2, 4, 4], Adapter)
+for k, name in enumerate(names):
+    theirs.add_column(name, 4)
+    mine.add_column(4)
+    for i, layer in enumerate(theirs.columns[k].layers):
+        mine.columns[k]["W"][i].load_state_dict(layer.own.state_dict())
+        if layer.lateral is not None:
+            with torch.no_grad():
+                layer.scale.copy_(torch.tensor([0.7, -1.3])[:k])
+            U = mine.columns[k]["U"][i - 1]
+            U[0].load_state_dict(layer.project.state_dict())
+            U[2].load_state_dict(layer.lateral.state_dict())
+            U.alpha.data.copy_(layer.scale[:, None])
+for k, name in enumerate(names):
+    check("PNN.6", mine(points, k), theirs(points, name), f"adapters, task {k + 1}")
+before = ours(points, 1).detach()
+optimiser = torch.optim.AdamW(ours.parameters(), lr=0.1, weight_decay=0.5)
+ours(points, 2).sum().backward()
+optimiser.step()
+optimiser.zero_grad(set_to_none=False)
+ours.add_column(2)
+optimiser.step()
+after = ours(points, 1)
+check("PNN.5", after, before, "an old optimiser, a leftover gradient, weight decay")
+
 # %% [markdown]
-# **Change it.** In the cell above, write `ours = Progressive([2, 4, 3], lambda n, m: Adapter(n, m))` for `ours = Progressive([2, 4, 3])`.
+# **Change it.** In the last visible cell, write `ours = Progressive([2, 4, 3], Adapter)` for `ours = Progressive([2, 4, 3])`.
 #
 # <details><summary>What happens</summary>
 #
@@ -448,7 +487,7 @@ for k, name in enumerate(names):
 # RuntimeError: Error(s) in loading state_dict
 # ```
 #
-# Column 1 fits: it has no laterals. From column 2 on the adapters' weights are others than those of linear laterals, and `load_state_dict` says which are missing. (Put the cell back.)
+# Column 1 fits: it has no laterals. From column 2 on the adapters' weights are others than those of linear laterals, and `load_state_dict` says which are missing.
 #
 # </details>
 #
@@ -459,9 +498,9 @@ for k, name in enumerate(names):
 # %% [markdown]
 # ## 6. Growth
 #
-# **Both kinds of laterals grow with the square of the number of tasks.**
+# **Linear laterals, and adapters of a fixed width, grow with the square of the number of tasks.**
 #
-# Take a hidden layer with $n$ units, in $K$ columns. Column $k$ has $n^2$ weights of its own and $(k-1)\,n^2$ lateral ones, together
+# Take a hidden layer with $n$ units on $n$ units, in $K$ columns; biases and $\alpha$ are not counted. Column $k$ has $n^2$ weights of its own and $(k-1)\,n^2$ lateral ones, together
 #
 # $$ P_{\text{linear}}(K)=n^2\sum_{k=1}^Kk=n^2\,\frac{K(K+1)}2 \tag{PNN.7} $$
 #
@@ -477,7 +516,7 @@ for k, name in enumerate(names):
 #
 # $$ C_{\text{all}}(k)=n^2\,\frac{k(k+1)}2,\qquad C_{\text{cached}}(k)=k\,n^2 \tag{PNN.10} $$
 #
-# multiplications a layer; the second if the frozen activations are at hand.
+# multiplications a layer with linear laterals; the second if the frozen activations are at hand.
 
 # %%
 n, r, K = 8, 4, 5
@@ -576,7 +615,7 @@ explore(
 )
 
 # %% [markdown]
-# What to do about it: narrow adapters, narrow later columns, or prune what is not used: [section 7 of the experiments](progressive_nets_experiments.ipynb).
+# What to do about it: narrow adapters, narrow later columns, or pruning what is not used. Whether they still learn: [section 7 of the experiments](progressive_nets_experiments.ipynb).
 #
 # **Change it.** In the first cell of this section, write `(K - 1) * (K + 1) / 2` for `(K - 1) * (K + 2) / 2`: forget that $\mathbf U$ is there, too.
 #
@@ -586,18 +625,25 @@ explore(
 # AssertionError: PNN.8: left and right are not equal…
 # ```
 #
-# Four adapters have four matrices $\mathbf U$ of 32 weights; half of them would be missing. (Put the cell back.)
+# Four adapters have four matrices $\mathbf U$ of 32 weights; half of them would be missing.
 #
 # </details>
 
 # %% [markdown]
 # ## 7. Did it help? The transfer score
 #
-# **The paper compares areas under learning curves, not only final scores.** A column that learns sooner has more area, even where all end alike. Against baseline 1, one column that learns the task from scratch:
+# **The paper compares areas under learning curves.** A column that learns sooner has more area, even where all end alike. It is compared with four baselines:
+#
+# 1. one column, from scratch;
+# 2. the first column, and of it only the output layer is trained on: are the features enough?
+# 3. the first column, all of it trained on (fine-tuning): the usual thing;
+# 4. a second column beside a first one that is *random* and frozen: is it only the larger network?
+#
+# The transfer score is the area above a random player's, in per cent of baseline 1's:
 #
 # $$ S=100\,\frac{A-A_{\text{random}}}{A_1-A_{\text{random}}} \tag{PNN.11} $$
 #
-# in per cent, with $A$ the mean score over training. The paper divides $A$ by $A_1$; where scores can be negative, one must first subtract what a random player gets, or the order turns round ([section 4 of the theory](progressive_nets_theory.ipynb)).
+# with $A$ the mean score over training. The paper divides $A$ by $A_1$; where scores can be negative, one must first subtract what a random player gets, or the order turns round ([section 4 of the theory](progressive_nets_theory.ipynb)).
 
 # %%
 slow = torch.tensor([-0.4, -0.4, -0.2, 0.2, 0.7, 0.9])  # from scratch
@@ -615,18 +661,18 @@ same = transfer_score(3 * fast - 7, 3 * slow - 7, random=3 * A_random - 7)
 check("PNN.11", S, same, "other units of the score: the same")
 
 # %% [markdown]
-# So a score above 100 says that something helped. *What* helped? Perhaps only more parameters. The paper therefore has a fourth baseline: a second column beside a first one that is **random** and frozen.
+# A score above 100 says that something helped. Whose activations did the new column use?
 
 # %% [markdown]
 # ## 8. From which column did it come?
 #
 # **A column matters as far as the answer moves when its activations move.**
 #
-# Let $\pi(a\,|\,x)$ be the softmax of the outputs. For unit $m$ of layer $i$ in column $j$, the *Fisher information* says how strongly the answer's distribution reacts, in units of what the activation does on the data anyway:
+# Let $\pi(a\,|\,x)$ be the softmax of the outputs. For unit $m$ of layer $i$ in column $j$, the *Fisher information* says how strongly the answers react, times the unit's variance, so that loud and quiet columns compare:
 #
 # $$ F_i^{(j)}(m)=\operatorname{Var}\bigl(h_{i,m}^{(j)}\bigr)\cdot\frac1N\sum_n\sum_a\pi(a\,|\,x_n)\left(\frac{\partial\log\pi(a\,|\,x_n)}{\partial h_{i,m}^{(j)}}\right)^{\!2} \tag{PNN.12} $$
 #
-# and the *average Fisher sensitivity* of layer $i$ to column $j$ is that column's share:
+# and the *average Fisher sensitivity* of layer $i$ to column $j$ is that column's share of all columns up to $k$, the one that is asked:
 #
 # $$ \operatorname{AFS}_i^{(j)}=\frac{\sum_mF_i^{(j)}(m)}{\sum_{l\le k}\sum_mF_i^{(l)}(m)} \tag{PNN.13} $$
 #
@@ -695,38 +741,46 @@ check("PNN.13", AFS.sum(1), torch.ones(2), "shares of a layer sum to one")
 #  [0.02 0.08 0.9 ]] (layer, column)
 # ```
 #
-# The log-probability of a rare action reacts strongly, and now counts as much as that of a likely one. Shares move by up to four points; the checks below stop the notebook. (Put the cell back.)
+# The log-probability of a rare action reacts strongly, and now counts as much as that of a likely one. Shares move by up to four points; the checks below stop the notebook.
 #
 # </details>
 #
-# One caution: column 1 acts on column 3 in two ways, directly and through column 2, and the slope in $\mathbf h^{(1)}$ counts both.
+# Two cautions. AFS says what is *used*, not what *helps*: random columns have their shares, too. And column 1 acts on column 3 in two ways, directly and through column 2; the slope in $\mathbf h^{(1)}$ counts both.
 
 # %% [markdown]
 # ## 9. It works
 #
-# **Live: digits, then the same digits with other names and only 30 examples.** A first column learns to read handwritten digits (8×8 pixels). Then the names are dealt anew: what was called 3 may be 7. Three ways to learn that from 30 labelled images; then we ask each for the *old* names again.
+# **Live: digits, then the same digits inverted, light for dark, with only 30 labels.** A first column learns handwritten digits (8×8 pixels, 1,400 images). Then four ways to learn the inverted ones; afterwards we ask each for the ordinary ones again. (Fine-tuning and the head get a new output layer: with the old one fine-tuning does worse. One seed; 397 test images.)
 
 # %% tags=["nbval-ignore-output"]
 torch.set_default_dtype(torch.float32)
 runs = {}
 for name, config in experiment.LIVE.items():
     fitted = runs[name] = experiment.fit(config, 0, device)
-    report = f"{name:12s} new names {100 * fitted.curve[-1]:3.0f}%"
+    report = f"{name:14s} inverted {100 * fitted.curve[-1]:3.0f}%"
     if config.sources:
         old = fitted.network.tasks[0]
-        right = experiment.tested(fitted.network, old, "digits", "base")
-        report += f", old names {100 * right:3.0f}%"
+        after = experiment.tested(fitted.network, old, "digits", "base")
+        report += f", ordinary {100 * fitted.before:.0f}% → {100 * after:.0f}%"
     print(report)
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Accuracy on the renamed digits over 200 updates, for a network from scratch, a fine-tuned one and a second column. The second column and the fine-tuned network rise faster and end higher than the one from scratch."}} tags=["hide-input"]
-# @title The three learning curves
-fig, ax = plt.subplots(figsize=(4.5, 3))
-for (name, fitted), color in zip(runs.items(), (SCRATCH, TUNED, NEW), strict=True):
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: accuracy on inverted digits over 200 updates: a second column, a new head and the fine-tuned network rise faster and end higher than the network from scratch. Right: accuracy on ordinary digits before and after: the second column keeps it, the others fall almost to zero."}} tags=["hide-input"]
+# @title The four learning curves, and what became of the first task
+fig, (left, right) = figures.panels(2, sharey=True)
+colors = (SCRATCH, figures.COLORS["data"], TUNED, NEW)
+for place, ((name, fitted), color) in enumerate(zip(runs.items(), colors, strict=True)):
     steps = experiment.EVERY * np.arange(len(fitted.curve))
-    ax.plot(steps, 100 * np.array(fitted.curve), color=color, label=name)
-ax.set(xlabel="updates", ylabel="right on test images, %", ylim=(0, 100))
-ax.legend(fontsize=8)
-ax.set_title("Old features help; fine-tuning forgets")
+    left.plot(steps, 100 * np.array(fitted.curve), color=color, label=name)
+    if fitted.before is None:
+        continue
+    old = fitted.network.tasks[0]
+    after = experiment.tested(fitted.network, old, "digits", "base")
+    right.plot([0, 1], [100 * fitted.before, 100 * after], "o-", color=color)
+left.set(xlabel="updates", ylabel="right, %", ylim=(0, 100), title="Inverted digits")
+left.legend(fontsize=8)
+right.set_xticks([0, 1], ["before", "after"])
+right.set(xlim=(-0.3, 1.3), title="Ordinary digits")
+fig.suptitle("Old features help; only the column keeps the old task")
 plt.show()
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -853,8 +907,8 @@ def check_exercise_1(function):
         for i in range(batch):
             for u in range(m):
                 z = float(b[u]) + sum(float(W[u, c] * own[i, c]) for c in range(n))
-                for h, V in zip(earlier, U, strict=True):
-                    z += sum(float(V[u, c] * h[i, c]) for c in range(h.shape[1]))
+                for h, U_j in zip(earlier, U, strict=True):
+                    z += sum(float(U_j[u, c] * h[i, c]) for c in range(h.shape[1]))
                 right = max(z, 0.0)
                 assert abs(float(answer[i, u]) - right) < 1e-4, (
                     f"{len(widths)} earlier columns: {answer[i, u]:.4f}, expected {right:.4f}"
@@ -875,7 +929,7 @@ def check_exercise_1(function):
 #
 # </details>
 #
-# **2 (code).** All weights and biases of a progressive network with linear laterals: `sizes` are inputs, hidden units of each layer, outputs; every column has the same; no laterals into the first layer, laterals into the output layer, no biases on laterals.
+# **2 (code).** Count every weight and bias of a progressive network with linear laterals, all columns together. `sizes` are the inputs, the units of each hidden layer, and the outputs, the same in every column. Own layers have biases, laterals have none; all layers but the first have laterals, the output layer too.
 
 
 # %% tags=["exercise-2"]
@@ -912,7 +966,7 @@ def check_exercise_2(function):
 #
 # </details>
 #
-# **3 (code).** Let a new column with adapters begin *exactly* as a network of its own, and still be able to learn to listen: change, in place, the parameters of one adapter `U f(alpha V h + c)` (`alpha` a number, `V`, `U` matrices, `c` a vector, all tensors). Change as few as you need.
+# **3 (code).** Let a new column with adapters begin *exactly* as a network of its own, and still be able to learn to listen: change, in place, the parameters of one adapter with one earlier column, `U f(alpha V h + c)` (`alpha` a number, `V`, `U` matrices, `c` a vector, all tensors).
 
 
 # %% tags=["exercise-3"]
@@ -936,10 +990,12 @@ def check_exercise_3(function):
     arrives = U @ (alpha * (V @ h) + c[:, None]).relu()
     assert arrives.abs().max() == 0, f"something arrives: {arrives.abs().max():.2g}"
     slopes = torch.autograd.grad(arrives.sum(), (alpha, V, c, U))
-    assert any(s.abs().max() > 0 for s in slopes), "it arrives nothing, for ever"
+    assert any(s.abs().max() > 0 for s in slopes), (
+        "nothing arrives, and nothing ever will"
+    )
     U.data.sub_(0.1 * slopes[3])  # one step of gradient descent on U
     arrives = U @ (alpha * (V @ h) + c[:, None]).relu()
-    assert arrives.std(1).max() > 0, "it learns a bias, and does not listen to h"
+    assert arrives.std(1).max() > 0, "it can learn a bias, but does not listen to h"
     print("right")
 
 
@@ -955,7 +1011,7 @@ def check_exercise_3(function):
 #
 # </details>
 #
-# **4 (code).** The widest adapter that pays: the largest integer $r$ for which $K$ columns of width $n$ have no more weights with adapters (PNN.8) than with linear laterals (PNN.7).
+# **4 (code).** The widest adapter that pays: the largest integer $r\le n$, the same in every column, for which $K$ columns of width $n$ have no more weights with adapters (PNN.8) than with linear laterals (PNN.7).
 
 
 # %% tags=["exercise-4"]
@@ -995,9 +1051,9 @@ def check_exercise_4(function):
 #
 # | here | what | in `workedpapers.progressive_nets` |
 # |---|---|---|
-# | $k$, $j<k$ | the column that learns, an earlier one | `network.columns[k]` |
-# | $\mathbf h_i^{(k)}$ | activations of layer $i$ in column $k$ | `network.run(x, task)[1][i - 1][k]` |
-# | $\mathbf W_i^{(k)}$, $\mathbf U_i^{(k:j)}$ | own and lateral weights | `layers[i].own`, `.lateral` |
-# | $\mathbf V$, $\alpha_j$, $r$ | an adapter's projection, scales, width | `.project`, `.scale`, `adapter_width` |
+# | $k$, $j<k$ | the column that learns, an earlier one | `network.columns[k - 1]` |
+# | $\mathbf h_i^{(k)}$ | activations of layer $i$ in column $k$ | `network.run(x, task)[1][i - 1][k - 1]` |
+# | $\mathbf W_i^{(k)}$, $\mathbf U_i^{(k:j)}$ | own and lateral weights | `columns[k - 1].layers[i - 1].own`, `.lateral` |
+# | $\mathbf V$, $\alpha_j$, $r$ | an adapter's projection, scales, width | beside them `.project`, `.scale`; `adapter_width` |
 # | $S$ | transfer score | `transfer_score` |
 # | $F$, AFS | Fisher information of a unit, share of a column | `fisher_information`, `average_fisher_sensitivity` |

@@ -295,9 +295,33 @@ plt.show()
 # A fixed data set needs $(k-1)(L-1)n$ numbers an example for it. In reinforcement learning an observation comes once, but the activations
 # of its rollout serve the update. Products are not seconds:
 
-# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@COST_ALT@@"}} tags=["hide-input"]
 # @title Figure: time of a training step
-# TODO-COST: cost = sweep(experiment.COST, "book", device="cpu")
+cost = sweep(experiment.COST, "book", device="cpu").sort_values("columns")
+fig, axes = figures.panels(2)
+for name, label, color, line in (
+    ("ours", "ours, features kept", COLORS["learned"], "o-"),
+    ("uncached", "ours", COLORS["learned"], "o--"),
+    ("adapter", "ours, adapters, features kept", COLORS["fast"], "o-"),
+    ("loop", "a layer each", "0.6", "s-"),
+    ("doric", "Doric", COLORS["peer"], "s-"),
+    ("avalanche", "Avalanche", COLORS["baseline"], "s-"),
+):
+    if f"{name}_seconds" not in cost:
+        continue
+    style = {"color": color, "label": label, "ms": 4}
+    axes[0].plot(cost["columns"], 1e3 * cost[f"{name}_seconds"], line, **style)
+    if name not in ("uncached",):
+        size = 1e-6 * cost[f"{name}_parameters"]
+        axes[1].plot(cost["columns"], size, line, **style)
+axes[0].set(xlabel="columns", ylabel="ms a step", title="Time")
+axes[1].set(xlabel="columns", ylabel="millions", title="Parameters")
+axes[0].legend(fontsize=7)
+fig.suptitle("@@COST_TITLE@@")
+plt.show()
+
+# %% [markdown]
+# @@COST@@
 
 # %% [markdown]
 # ## 3. Why no laterals from the input?

@@ -9,6 +9,7 @@ from typing import Any
 from workedpapers.lab import Experiment
 
 from .claims import PEERS, TABLE_1, scoreboard, soup_scores
+from .cost import COST
 from .games import Soup
 from .images import EVERY, Transfer, fit, silenced, tested
 from .pong import PONG
@@ -24,6 +25,7 @@ from .tables import (
 )
 
 __all__ = [
+    "COST",
     "EVERY",
     "EXPERIMENTS",
     "GROUPS",
@@ -48,5 +50,6 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     **{f"search_{group}": search_images(group) for group in GROUPS},
     "soup": soup(*SOUP_ARMS),
     **{group: named(group) for group in GROUPS},
+    "cost": COST,
     "pong": PONG,
 }

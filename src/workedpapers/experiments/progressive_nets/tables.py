@@ -395,6 +395,10 @@ TUNED: Mapping[str, Mapping[str, float]] = {
 }
 
 
+#: Groups with five seeds; the others have three.
+FIVE_SEEDS = ("digits 30", "digits 100", "layers", "starts", "columns", "growth")
+
+
 def named(group: str, *names: str) -> Experiment[Transfer]:
     """Some arms of a group at their rates, all if none is named."""
     return image_table(
@@ -402,7 +406,8 @@ def named(group: str, *names: str) -> Experiment[Transfer]:
             replace(config, learning_rate=TUNED[group][name])
             for name in names or GROUPS[group]
             for config in GROUPS[group][name]
-        ]
+        ],
+        SEEDS if group in FIVE_SEEDS else SEEDS[:3],
     )
 
 
