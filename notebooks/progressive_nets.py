@@ -768,7 +768,7 @@ for name, config in experiment.LIVE.items():
 # @title The four learning curves, and what became of the first task
 fig, (left, right) = figures.panels(2, sharey=True)
 colors = (SCRATCH, figures.COLORS["data"], TUNED, NEW)
-for place, ((name, fitted), color) in enumerate(zip(runs.items(), colors, strict=True)):
+for (name, fitted), color in zip(runs.items(), colors, strict=True):
     steps = experiment.EVERY * np.arange(len(fitted.curve))
     left.plot(steps, 100 * np.array(fitted.curve), color=color, label=name)
     if fitted.before is None:

@@ -202,7 +202,8 @@ def pretrained(config: Transfer, seed: int, device: torch.device) -> Progressive
 
 
 class Fitted(NamedTuple):
-    """A network that has learned a target: the name of its task, accuracies on the way, the data, what was trained."""
+    """A network that has learned a target: the name of its task, accuracies on the way, the data, how many
+    parameters were trained; and, with a trained source, the accuracy on it before."""
 
     network: ProgressiveNetwork
     task: str
@@ -210,6 +211,7 @@ class Fitted(NamedTuple):
     few: Split
     test: Split
     parameters: int
+    before: float | None
 
 
 def fit(config: Transfer, seed: int, device: torch.device) -> Fitted:
@@ -234,6 +236,8 @@ def fit(config: Transfer, seed: int, device: torch.device) -> Fitted:
         whole.cut(chosen.to(device)),
         load(config.data, config.target, "test", device),
     )
+    known = bool(network.tasks) and config.sources[-1] != "random"
+    before = tested(network, network.tasks[-1], config.data, config.sources[-1]) if known else None
     torch.manual_seed(1000 * seed)
     generator = torch.Generator().manual_seed(1000 * seed)
     if config.arm in ("head", "finetune"):
@@ -253,14 +257,8 @@ def fit(config: Transfer, seed: int, device: torch.device) -> Fitted:
         parameters = network.add_column(task, CLASSES)
         network.to(device)
     curve = learn(network, task, parameters, few, test, config, generator)
-    return Fitted(
-        network,
-        task,
-        curve,
-        few,
-        test,
-        sum(parameter.numel() for parameter in parameters),
-    )
+    count = sum(parameter.numel() for parameter in parameters)
+    return Fitted(network, task, curve, few, test, count, before)
 
 
 def train(config: Transfer, seed: int, device: torch.device) -> dict[str, object]:
@@ -272,7 +270,7 @@ def train(config: Transfer, seed: int, device: torch.device) -> dict[str, object
         the lateral features, by Fisher information, by outgoing weights and at random.
     """
     fitted = fit(config, seed, device)
-    network, task, curve, few, test, parameters = fitted
+    network, task, curve, few, test, parameters, _ = fitted
     metrics: dict[str, object] = {
         "curve": curve,
         "area": sum(curve) / len(curve),

@@ -411,12 +411,15 @@ def named(group: str, *names: str) -> Experiment[Transfer]:
     )
 
 
-#: What the lesson trains before the reader's eyes: digits under other names, 30 of them.
-_few = Transfer(target="relabelled", labels=30, learning_rate=0.01)
+#: What the lesson trains before the reader's eyes: inverted digits, 30 of them, at the rates of `digits 30`.
 LIVE: Mapping[str, Transfer] = {
-    "from scratch": _few,
-    "fine-tuned": replace(_few, arm="finetune", sources=("base",)),
-    "second column": replace(_few, arm="progressive", sources=("base",)),
+    label: replace(GROUPS["digits 30"][name][1], learning_rate=TUNED["digits 30"][name])
+    for label, name in (
+        ("from scratch", "scratch"),
+        ("new head", "head"),
+        ("fine-tuned", "finetune, new head"),
+        ("second column", "linear"),
+    )
 }
 
 
