@@ -17,7 +17,7 @@ RATES = (0.001, 0.003, 0.01, 0.03)
 #: Where the last of these was the best, or close to it.
 FURTHER: Mapping[str, tuple[float, ...]] = dict.fromkeys(
     ("head", "finetune", "random", "scratch, 16", "linear, 16", "linear, 8"), (0.1,)
-)
+) | {"converged: scratch": (0.0003,)}
 FURTHER_SOUP: Mapping[str, tuple[float, ...]] = {"head": (0.1, 0.3)}
 
 SOURCES = ("catch", "noisy", "hflip")  # what first columns learn, as in the paper
@@ -201,7 +201,7 @@ _COLUMNS = {
 }
 _seven = replace(_progressive, sources=SEVEN)
 _GROWTH = {
-    **{f"scratch, {width}": Transfer(width=width) for width in (64, 16, 8)},
+    **{f"scratch, {width}": Transfer(width=width) for width in (512, 256, 128, 64, 16, 8)},
     "linear, 64": replace(_seven, pruned=True),
     **{f"linear, {width}": replace(_seven, later_width=width) for width in (16, 8)},
     **{f"adapter, r = {width}": replace(_seven, lateral="adapter", adapter_width=width) for width in (64, 16, 8, 4)},
@@ -234,7 +234,7 @@ def search_images(group: str, *names: str) -> Experiment[Transfer]:
         [
             replace(config, learning_rate=rate, pruned=False)
             for name in names or GROUPS[group]
-            for rate in (*RATES, *FURTHER.get(name, ()))
+            for rate in (*RATES, *FURTHER.get(name, ()), *FURTHER.get(f"{group}: {name}", ()))
             for config in GROUPS[group][name]
         ],
         SEARCH[:1],
@@ -374,6 +374,9 @@ TUNED: Mapping[str, Mapping[str, float]] = {
         "random, 7, scaled": 0.01,
     },
     "growth": {
+        "scratch, 512": 0.003,
+        "scratch, 256": 0.003,
+        "scratch, 128": 0.01,
         "scratch, 64": 0.01,
         "scratch, 16": 0.03,
         "scratch, 8": 0.01,
