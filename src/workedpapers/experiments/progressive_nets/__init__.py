@@ -14,6 +14,8 @@ from .games import Soup
 from .images import EVERY, Transfer, fit, silenced, tested
 from .pong import PONG
 from .tables import (
+    CHECK,
+    CHECK_IMAGES,
     GROUPS,
     LIVE,
     SOUP_ARMS,
@@ -46,6 +48,8 @@ __all__ = [
 ]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
+    "check": CHECK,
+    "check_images": CHECK_IMAGES,
     "search_soup": search_soup(),
     **{f"search_{group}": search_images(group) for group in GROUPS},
     "soup": soup(*SOUP_ARMS),

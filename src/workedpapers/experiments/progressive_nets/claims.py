@@ -1,6 +1,6 @@
 """Transfer scores, and the paper's claims beside the recorded rows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import pandas as pd
 import torch
@@ -37,72 +37,68 @@ def soup_scores() -> pd.DataFrame:
     The baseline is the mean over the seeds of the column from scratch on the same look.
     """
     scratch = sweep(soup("scratch"), "book", device="cpu")
-    base = {look: torch.tensor(rows.curve.to_list()).mean(0) for look, rows in scratch.groupby("target")}
-    lines = []
-    for name in SOUP_ARMS:
-        for row in sweep(soup(name), "book", device="cpu").itertuples():
-            score = transfer_score(torch.tensor(row.curve), base[row.target], random_score())
-            lines.append(
-                {
-                    "arm": name,
-                    "source": ", ".join(row.sources),
-                    "target": row.target,
-                    "seed": row.seed,
-                    "area": row.area,
-                    "final": row.final,
-                    "score": float(score),
-                }
-            )
-    return pd.DataFrame(lines)
+    base = {str(look): torch.tensor(rows.curve.to_list()).mean(0) for look, rows in scratch.groupby("target")}
+    return pd.DataFrame(
+        [
+            {
+                "arm": name,
+                "source": ", ".join(row["sources"]),
+                "target": row["target"],
+                "seed": row["seed"],
+                "area": row["area"],
+                "final": row["final"],
+                "score": float(transfer_score(torch.tensor(row["curve"]), base[row["target"]], random_score())),
+            }
+            for name in SOUP_ARMS
+            for row in sweep(soup(name), "book", device="cpu").to_dict("records")
+        ]
+    )
 
 
 def scoreboard() -> list[Claim]:
     """Claims, each a difference that should be below zero; empty while rows are missing."""
-    tables = [soup(name) for name in SOUP_ARMS], [named(group) for group in ("digits 100", "layers", "starts")]
-    if any(missing(table, "book") for part in tables for table in part):
-        return []  # this is asked for when the book is built, which must not start to train
+    groups = ("digits 100", "layers", "starts")
+    # This is asked for when the book is built, which must not start to train.
+    if any(missing(soup(name), "book") for name in SOUP_ARMS) or any(missing(named(group), "book") for group in groups):
+        return []
     scores = soup_scores()
-    median = {name: rows.groupby("seed").score.median() for name, rows in scores.groupby("arm")}
-
-    def soup_claim(text: str, paper: float | str, less: pd.Series | float, more: pd.Series | float) -> Claim:
-        return _claim(f"{text}: median score, points", paper, less - more)
+    median = {str(name): rows.groupby("seed").score.median() for name, rows in scores.groupby("arm")}
 
     def area(group: str, name: str) -> pd.Series:
         return 100 * sweep(named(group, name), "book", device="cpu").groupby("seed").area.mean()
 
-    return [
-        soup_claim("From scratch less progressive (linear)", 100 - 169, 100, median["linear"]),
-        soup_claim("From scratch less progressive (adapters)", 100 - 169, 100, median["adapter"]),
-        soup_claim(
-            "Fine-tuned less progressive (adapters)", 160 - 169, median["finetune, new head"], median["adapter"]
-        ),
-        soup_claim("Random column less progressive (linear)", 131 - 169, median["random"], median["linear"]),
-        soup_claim("Head only less from scratch", 7 - 100, median["head"], 100),
-        soup_claim("Two columns less three (adapters)", 169 - 183, median["adapter"], median["three columns"]),
-        _claim(
-            "Digits, 100 labels: from scratch less progressive: area, points",
-            "a review asks",
-            area("digits 100", "scratch") - area("digits 100", "linear"),
-        ),
-        _claim(
-            "Digits, 100 labels: head only less from scratch: area, points",
-            "below 0",
-            area("digits 100", "head") - area("digits 100", "scratch"),
-        ),
-        _claim(
-            "Digits: reading all layers less the previous one: area, points",
+    def digits(less: str, more: str) -> pd.Series:
+        return area("digits 100", less) - area("digits 100", more)
+
+    games = (
+        ("From scratch less progressive (linear)", 100 - 169, 100 - median["linear"]),
+        ("From scratch less progressive (adapters)", 100 - 169, 100 - median["adapter"]),
+        ("Fine-tuned less progressive (adapters)", 160 - 169, median["finetune, new head"] - median["adapter"]),
+        ("Random column less progressive (linear)", 131 - 169, median["random"] - median["linear"]),
+        ("Head only less from scratch", 7 - 100, median["head"] - 100),
+        ("Two columns less three (adapters)", 169 - 183, median["adapter"] - median["three columns"]),
+    )
+    images = (
+        ("Digits, 100 labels: from scratch less progressive", "a review asks", digits("scratch", "linear")),
+        ("Digits, 100 labels: head only less from scratch", "below 0", digits("head", "scratch")),
+        (
+            "Digits: reading all layers less the previous one",
             "a review asks",
             area("layers", "all") - area("layers", "previous"),
         ),
-        _claim(
-            "Digits: laterals as they are less zero at first: area, points",
+        (
+            "Digits: laterals as they are less zero at first",
             "a review asks",
             area("starts", "gain 1") - area("starts", "gain 0"),
         ),
+    )
+    return [
+        *[_claim(f"{text}: median score, points", paper, differences) for text, paper, differences in games],
+        *[_claim(f"{text}: area, points", paper, differences) for text, paper, differences in images],
     ]
 
 
-def _claim(text: str, paper: float | str, differences: Iterable[float]) -> Claim:
+def _claim(text: str, paper: float | str, differences: pd.Series) -> Claim:
     """A difference that should be below zero."""
     values = tuple(float(value) for value in differences)
     verdict = judge(values, -1)

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,16 +21,13 @@ from workedpapers.progressive_nets import (
 )
 from workedpapers.tasks.splits import Split
 
+from .arms import begin, seeded, summary
+
 CLASSES = 10
 EVERY = 10  # updates between two points of a curve
-KEPT = (
-    0.0,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-)  # shares of lateral features in the pruned networks
+LAST = 3  # points of a curve that make the final accuracy
+LIMITS = {"train": 10_000, "test": 2_000}  # images
+KEPT = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)  # shares of lateral features in the pruned networks
 
 
 @dataclass(frozen=True)
@@ -38,17 +36,20 @@ class Transfer:
 
     Args:
         data: `digits`, `mnist` or `fashion-mnist`.
-        target, sources: names of `CHANGES`, or of another data set; a source `random` is a column that was never
+        target, sources: names of `CHANGES`, or of another data set; a source `random` is a column that is never
             trained.
-        labels: examples of the target.
+        labels: examples of the target; the sources have all.
         arm, new_head: as of `games.Soup`.
         lateral, layers, adapter_width, lateral_gain, scale_init, gate: of the progressive network; `layers` are its
             `sources`.
         width, depth: hidden units a layer and hidden layers.
         later_width: hidden units a layer of every column but the first, if they differ.
         target_depth: hidden layers of the target's column, if they differ.
-        updates, source_updates, batch, learning_rate, source_rate: of Adam.
-        pruned: whether accuracies after pruning lateral features are asked for.
+        updates, source_updates: of the target and of each source.
+        batch: examples an update, of the target; of a source 32.
+        learning_rate, source_rate: of Adam, for the target and for the sources.
+        pruned: whether accuracies after pruning lateral features are asked for: of linear laterals from the previous
+            layer, into a column as deep as the others.
     """
 
     data: str = "digits"
@@ -73,6 +74,11 @@ class Transfer:
     learning_rate: float = 0.003
     source_rate: float = 0.003
     pruned: bool = False
+
+    def __post_init__(self) -> None:
+        linear = self.lateral == "linear" and self.layers == "previous" and self.target_depth is None
+        if self.pruned and not (linear and self.arm == "progressive"):
+            raise ValueError(f"only linear laterals from the previous layer can be pruned, got {self}")
 
 
 def _order(n: int, seed: int) -> Tensor:
@@ -102,22 +108,16 @@ def _permuted(split: Split, seed: int) -> Split:
 
 @lru_cache(maxsize=32)
 def load(data: str, task: str, part: str, device: torch.device) -> Split:
-    """A task's images, flat, and labels."""
+    """A task's images, flat, and labels: the first of each part. They are kept, so do not write to them."""
     change = CHANGES.get(task, CHANGES["base"])
-    split = change(Split.load(data if task in CHANGES else task, part, device))
-    if part == "test":
-        split = split.cut(slice(2000))
-    elif len(split.labels) > 10000:
-        split = split.cut(slice(10000))
-    return Split(split.images.flatten(1), split.labels)
+    split = change(Split.load(data if task in CHANGES else task, part, device)).cut(slice(LIMITS[part]))
+    return Split(split.images.flatten(1).clone(), split.labels.clone())  # else all images would stay in memory
 
 
 def column(inputs: int, width: int, depth: int) -> nn.Sequential:
     """Hidden layers of a column."""
     sizes = [inputs] + depth * [width]
-    return nn.Sequential(
-        *[module for n, m in zip(sizes, sizes[1:], strict=False) for module in (nn.Linear(n, m), nn.ReLU())]
-    )
+    return nn.Sequential(*[module for n, m in pairwise(sizes) for module in (nn.Linear(n, m), nn.ReLU())])
 
 
 def learn(
@@ -129,9 +129,12 @@ def learn(
     config: Transfer,
     generator: torch.Generator,
 ) -> list[float]:
-    """Cross-entropy by Adam on cached features. Returns: accuracy on `test` before every tenth update and at the end."""
+    """Cross-entropy by Adam, on features of the earlier columns that are computed once.
+
+    Returns: the accuracy on `test`, if given, before every tenth update and at the end.
+    """
     first = task == network.tasks[0]
-    seen = None if first else network.features(train.images, task)
+    features = None if first else network.features(train.images, task)
     tested = None if first or test is None else network.features(test.images, task)
     optimiser = torch.optim.Adam(parameters, config.learning_rate)
     rows = _rows(len(train.labels), config.batch, generator)
@@ -143,7 +146,7 @@ def learn(
         if update == config.updates:
             break
         row = next(rows)
-        output = network(train.images[row], task, None if seen is None else seen[row])
+        output = network(train.images[row], task, None if features is None else features[row])
         loss = F.cross_entropy(output, train.labels[row])
         optimiser.zero_grad()
         loss.backward()
@@ -152,53 +155,65 @@ def learn(
 
 
 def _rows(n: int, batch: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Epochs without end; a smaller last batch is left out, but n examples or fewer are one batch."""
+    batch = min(n, batch)
     while True:
-        yield from torch.randperm(n, generator=generator)[: n // min(n, batch) * min(n, batch)].split(min(n, batch))
+        yield from torch.randperm(n, generator=generator)[: n // batch * batch].split(batch)
 
 
 def _accuracy(output: Tensor, labels: Tensor) -> float:
     return (output.argmax(1) == labels).float().mean().item()
 
 
-@lru_cache(maxsize=8)
 def pretrained(config: Transfer, seed: int, device: torch.device) -> ProgressiveNetwork:
-    """Columns of the sources, each beside those before."""
+    """A network with columns of the sources, each beside those before; the caller's own.
+
+    Args: config: what is asked of the target makes no difference.
+    """
+    start = replace(
+        config,
+        target="",
+        arm="",
+        new_head=True,
+        labels=0,
+        target_depth=None,
+        pruned=False,
+        sources=() if config.arm == "scratch" else config.sources,
+        updates=config.source_updates,
+        learning_rate=config.source_rate,
+        batch=Transfer.batch,
+    )
+    return deepcopy(_pretrained(start, seed, device))
+
+
+@lru_cache(maxsize=8)
+def _pretrained(config: Transfer, seed: int, device: torch.device) -> ProgressiveNetwork:
     if not config.sources:
         inputs = load(config.data, "base", "train", device).images.shape[1]
-
-        def make_column(k: int) -> nn.Sequential:
-            return column(
-                inputs,
-                (config.later_width or config.width) if k else config.width,
-                config.depth,
-            )
-
         return ProgressiveNetwork(
-            make_column,
+            lambda k: column(inputs, _width(config, k), config.depth),
             lateral=config.lateral,
             sources=config.layers,
             adapter_width=config.adapter_width,
             lateral_gain=config.lateral_gain,
             scale_init=config.scale_init,
             gate=config.gate,
-        ).to(device)
-    *before, task = config.sources
-    network = deepcopy(pretrained(replace(config, sources=tuple(before)), seed, device))
-    torch.manual_seed(1000 * seed + len(before) + 1)
-    generator = torch.Generator().manual_seed(1000 * seed + len(before) + 1)
-    parameters = network.add_column(f"{len(before)} {task}", CLASSES)
-    network.to(device)
-    if task != "random":
-        learn(
-            network,
-            network.tasks[-1],
-            parameters,
-            load(config.data, task, "train", device),
-            None,
-            config,
-            generator,
         )
+    *before, change = config.sources
+    network = deepcopy(_pretrained(replace(config, sources=tuple(before)), seed, device))
+    own, task = 1000 * seed + len(before) + 1, f"{len(before)} {change}"
+    with seeded(own, device):
+        parameters = network.add_column(task, CLASSES)
+    network.to(device)
+    if change != "random":
+        train = load(config.data, change, "train", device)
+        learn(network, task, parameters, train, None, config, torch.Generator().manual_seed(own))
     return network
+
+
+def _width(config: Transfer, k: int) -> int:
+    """Hidden units a layer of the column after k others."""
+    return (config.later_width or config.width) if k else config.width
 
 
 class Fitted(NamedTuple):
@@ -216,47 +231,20 @@ class Fitted(NamedTuple):
 
 def fit(config: Transfer, seed: int, device: torch.device) -> Fitted:
     """Learn the target, from where the sources leave the network."""
-    start = replace(
-        config,
-        target="",
-        arm="",
-        new_head=True,
-        labels=0,
-        target_depth=None,
-        pruned=False,
-        sources=() if config.arm == "scratch" else config.sources,
-        updates=config.source_updates,
-        learning_rate=config.source_rate,
-        batch=Transfer.batch,
-    )
-    network = deepcopy(pretrained(start, seed, device))
+    network = pretrained(config, seed, device)
     whole = load(config.data, config.target, "train", device)
+    test = load(config.data, config.target, "test", device)
     chosen = torch.randperm(len(whole.labels), generator=torch.Generator().manual_seed(seed))[: config.labels]
-    few, test = (
-        whole.cut(chosen.to(device)),
-        load(config.data, config.target, "test", device),
-    )
+    few = whole.cut(chosen.to(device))
     known = bool(network.tasks) and config.sources[-1] != "random"
     before = tested(network, network.tasks[-1], config.data, config.sources[-1]) if known else None
-    torch.manual_seed(1000 * seed)
-    generator = torch.Generator().manual_seed(1000 * seed)
-    if config.arm in ("head", "finetune"):
-        task, column_ = network.tasks[-1], network.columns[-1]
-        head = column_.layers[-1].own
-        if config.new_head:
-            head.reset_parameters()
-        parameters = list((head if config.arm == "head" else column_).parameters())
-    else:
-        task = "target"
-        if config.target_depth:
-            width, depth = (
-                (config.later_width or config.width) if network.tasks else config.width,
-                config.target_depth,
-            )
-            network.make_column = lambda _: column(whole.images.shape[1], width, depth)
-        parameters = network.add_column(task, CLASSES)
-        network.to(device)
-    curve = learn(network, task, parameters, few, test, config, generator)
+    depth = config.target_depth
+    if depth is not None:
+        network.make_column = lambda k: column(whole.images.shape[1], _width(config, k), depth)
+    with seeded(1000 * seed, device):
+        task, parameters = begin(network, config.arm, config.new_head, "target", CLASSES)
+    network.to(device)
+    curve = learn(network, task, parameters, few, test, config, torch.Generator().manual_seed(1000 * seed))
     count = sum(parameter.numel() for parameter in parameters)
     return Fitted(network, task, curve, few, test, count, before)
 
@@ -264,31 +252,21 @@ def fit(config: Transfer, seed: int, device: torch.device) -> Fitted:
 def train(config: Transfer, seed: int, device: torch.device) -> dict[str, object]:
     """Learn the target.
 
-    Returns: `curve` of test accuracies, their mean `area`, the `final` accuracy (mean of the last three points),
-        `parameters` trained; for fine-tuning `source_before` and `source_after`, the accuracy on the source; with
-        earlier columns their `sensitivity` by layer; where asked for, accuracies after `pruning` all but a share of
-        the lateral features, by Fisher information, by outgoing weights and at random.
+    Returns: `curve` of test accuracies, their mean `area`, the `final` accuracy (mean of the last three points), the
+        number of `parameters` trained; for `head` and `finetune` `source_after`, the accuracy on the source; with
+        earlier columns their `sensitivity`, a list for each layer (Eq. PNN.13), on the examples of the target; where
+        asked for, accuracies after `pruning` all but shares of the lateral features, by Fisher information, by the
+        size of what they send, and at random.
     """
     fitted = fit(config, seed, device)
-    network, task, curve, few, test, parameters, _ = fitted
-    metrics: dict[str, object] = {
-        "curve": curve,
-        "area": sum(curve) / len(curve),
-        "final": sum(curve[-3:]) / 3,
-        "parameters": parameters,
-    }
+    network, task = fitted.network, fitted.task
+    metrics = summary(fitted.curve, LAST) | {"parameters": fitted.parameters}
     if config.arm in ("head", "finetune"):
         metrics["source_after"] = tested(network, task, config.data, config.sources[-1])
     elif len(network.columns) > 1:
-        metrics["sensitivity"] = average_fisher_sensitivity(network, [few.images], task).tolist()
+        metrics["sensitivity"] = average_fisher_sensitivity(network, [fitted.few.images], task).tolist()
         if config.pruned:
-            metrics["pruning"] = _pruning(
-                network,
-                task,
-                fisher_information(network, [few.images], task),
-                test,
-                seed,
-            )
+            metrics["pruning"] = pruning(fitted, seed)
     return metrics
 
 
@@ -302,41 +280,33 @@ def tested(network: ProgressiveNetwork, task: str, data: str, change: str) -> fl
 def silenced(fitted: Fitted, x: Tensor) -> Features:
     """What the earlier columns say on average over the test images, for as many examples as x has."""
     features = fitted.network.features(fitted.test.images, fitted.task)
-    return replace(
-        features,
-        layers=tuple(layer.mean(0).expand(len(x), -1) for layer in features.layers),
-    )
+    return replace(features, layers=tuple(layer.mean(0).expand(len(x), -1) for layer in features.layers))
 
 
-def _pruning(
-    network: ProgressiveNetwork,
-    task: str,
-    information: list[list[Tensor]],
-    test: Split,
-    seed: int,
-) -> dict[str, list[float]]:
-    """Accuracy when only a share of the lateral features of each layer is kept, by three orders of them."""
+def pruning(fitted: Fitted, seed: int) -> dict[str, list[float]]:
+    """Test accuracies when shares `KEPT` of each layer's lateral features stay, the others at their mean.
+
+    First go those with the least Fisher information (`fisher`), those that send least, |U| times a standard deviation
+    (`weights`), or any (`random`).
+    """
+    network, task, test = fitted.network, fitted.task, fitted.test
     features = network.features(test.images, task)
+    information = fisher_information(network, [fitted.few.images], task)
     generator = torch.Generator().manual_seed(seed)
-    last = network.columns[-1].layers
-    orders = {"fisher": [], "weights": [], "random": []}  # type: ignore[var-annotated]
-    for i, layer in enumerate(information):
-        fisher = torch.cat(layer[:-1])
-        orders["fisher"].append(fisher)
-        spread = features.layers[i].std(0)
-        orders["weights"].append(last[i + 1].lateral.weight.detach().norm(dim=0) * spread)
-        orders["random"].append(torch.rand(len(fisher), generator=generator))
-    found: dict[str, list[float]] = {}
-    for name, values in orders.items():
-        accuracies = []
-        for share in KEPT:
-            layers = []
-            for value, activations in zip(values, features.layers, strict=True):
-                kept = torch.zeros_like(value)
-                kept[value.argsort(descending=True)[: round(share * len(value))]] = 1
-                layers.append(torch.where(kept.bool(), activations, activations.mean(0)))
-            with torch.no_grad():
-                output = network(test.images, task, replace(features, layers=tuple(layers)))
-            accuracies.append(_accuracy(output, test.labels))
-        found[name] = accuracies
-    return found
+    newest: Any = network.columns[-1]
+    orders: dict[str, list[Tensor]] = {"fisher": [], "weights": [], "random": []}
+    for activations, units, reader in zip(features.layers, information, newest.layers[1:], strict=True):
+        orders["fisher"].append(torch.cat(units[:-1]))
+        orders["weights"].append(reader.lateral.weight.detach().norm(dim=0) * activations.std(0))
+        orders["random"].append(torch.rand(activations.shape[1], generator=generator).to(activations))
+
+    @torch.no_grad()
+    def accuracy(values: list[Tensor], share: float) -> float:
+        layers = []
+        for value, activations in zip(values, features.layers, strict=True):
+            kept = torch.zeros_like(value, dtype=torch.bool)
+            kept[value.argsort(descending=True)[: round(share * len(value))]] = True
+            layers.append(torch.where(kept, activations, activations.mean(0)))
+        return _accuracy(network(test.images, task, replace(features, layers=tuple(layers))), test.labels)
+
+    return {name: [accuracy(values, share) for share in KEPT] for name, values in orders.items()}

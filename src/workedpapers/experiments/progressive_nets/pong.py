@@ -9,7 +9,6 @@ from collections import deque
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from workedpapers.lab import Experiment, progress
 from workedpapers.progressive_nets import Lateral, ProgressiveNetwork, average_fisher_sensitivity
 from workedpapers.tasks.pong import ACTIONS, SKIP, STACK, VARIANTS, Pong
+
+from .arms import begin, seeded, summary
 
 ARMS = ("scratch", "head", "finetune", "random", "progressive")
 POINTS = 100  # of a curve
@@ -196,20 +197,13 @@ def prepare(config: PongRun, seed: int, device: torch.device) -> tuple[Progressi
             config, target=config.source, source=None, arm="scratch", new_head=True, frames=config.source_frames
         )
         network = deepcopy(pretrained(start, 1000 + seed, device))
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        if config.arm in ("head", "finetune"):
-            newest: Any = network.columns[-1]
-            head = newest.layers[-1].own
-            if config.new_head:
-                head.reset_parameters()
-            trained = head if config.arm == "head" else newest
-            return network, network.tasks[-1], list(trained.parameters())
+    with seeded(seed, device):
         if config.arm == "random":
             network.add_column("random", ACTIONS + 1)
-        network.add_column("progressive" if network.tasks else "alone", ACTIONS + 1)
+        name = "progressive" if network.tasks else "alone"
+        task, parameters = begin(network, config.arm, config.new_head, name, ACTIONS + 1)
     network.to(device)
-    return network, network.tasks[-1], list(network.columns[-1].parameters())
+    return network, task, parameters
 
 
 def train(config: PongRun, seed: int, device: torch.device) -> dict[str, object]:
@@ -220,12 +214,7 @@ def train(config: PongRun, seed: int, device: torch.device) -> dict[str, object]
     """
     network, task, parameters = prepare(config, seed, device)
     frames, curve = learn(network, task, config.target, parameters, config, seed, device)
-    metrics: dict[str, object] = {
-        "frames": frames,
-        "curve": curve,
-        "area": sum(curve) / len(curve),
-        "final": sum(curve[-5:]) / len(curve[-5:]),
-    }
+    metrics: dict[str, object] = {"frames": frames, **summary(curve, 5)}
     if len(network.columns) > 1:
         player = Player(network, task, config.target, config, 2000 + seed, device)
         seen = [player.step()[0] for _ in range(WATCHED)][::4]

@@ -14,6 +14,7 @@ SEEDS = range(5)
 SOUP_SEEDS = range(3)
 SEARCH = (100, 101)
 RATES = (0.001, 0.003, 0.01, 0.03)
+RATE = 0.01  # the best of most arms
 #: Where the last of these was the best, or close to it.
 FURTHER: Mapping[str, tuple[float, ...]] = dict.fromkeys(
     ("head", "finetune", "random", "scratch, 16", "linear, 16", "linear, 8"), (0.1,)
@@ -40,14 +41,17 @@ SOUP: Mapping[str, Soup] = {
 
 
 def _after(arm: Soup, sources: tuple[str, ...]) -> Soup:
+    """An arm with these sources, unless it has its own or takes none."""
     return arm if arm.arm == "scratch" or arm.sources else replace(arm, sources=sources)
 
 
 def soup_table(configs: Sequence[Soup], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Soup]:
+    """A table of Catch soup."""
     return Experiment("progressive_nets", Soup, games.train, {scale: configs}, {scale: seeds})
 
 
 def search_soup(*names: str) -> Experiment[Soup]:
+    """Some arms of Catch soup at every rate, all if none is named."""
     return soup_table(
         [
             _after(replace(SOUP[name], target=look, learning_rate=rate), ("catch",))
@@ -100,32 +104,18 @@ def soup(*names: str) -> Experiment[Soup]:
 
 
 def image_table(configs: Sequence[Transfer], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Transfer]:
-    return Experiment(
-        "progressive_nets_images",
-        Transfer,
-        images.train,
-        {scale: configs},
-        {scale: seeds},
-    )
+    """A table of labelled images."""
+    return Experiment("progressive_nets_images", Transfer, images.train, {scale: configs}, {scale: seeds})
 
 
-_TASKS = (
-    ("rotated", "base"),
-    ("inverted", "base"),
-    ("permuted", "base"),
-    ("relabelled", "base"),
-    ("high", "low"),
-)
+_TASKS = (("rotated", "base"), ("inverted", "base"), ("permuted", "base"), ("relabelled", "base"), ("high", "low"))
+#: By data set: what is learned, and what is learned before.
 PAIRS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "digits": (*_TASKS, ("turned", "base")),
     "mnist": (*_TASKS, ("fashion-mnist", "base")),
     "fashion-mnist": (*_TASKS, ("mnist", "base")),
 }
-LABELS: Mapping[str, tuple[int, ...]] = {
-    "digits": (30, 100, 1000),
-    "mnist": (100, 1000),
-    "fashion-mnist": (100, 1000),
-}
+LABELS: Mapping[str, tuple[int, ...]] = {"digits": (30, 100, 1000), "mnist": (100, 1000), "fashion-mnist": (100, 1000)}
 _progressive = Transfer(arm="progressive")
 _arms: Mapping[str, Transfer] = {
     "scratch": Transfer(),
@@ -172,19 +162,12 @@ _STARTS = {
     },
     "scale 0, gain 0": replace(_progressive, lateral="adapter", scale_init=0.0, lateral_gain=0.0),
 }
-SEVEN = (
-    "base",
-    "turned",
-    "mirrored",
-    "inverted",
-    "relabelled",
-    "permuted",
-    "permuted again",
-)
+SEVEN = ("base", "turned", "mirrored", "inverted", "relabelled", "permuted", "permuted again")
 _targets = ("rotated", "high")
 
 
 def _both(arm: Transfer) -> tuple[Transfer, ...]:
+    """An arm on both targets."""
     return tuple(replace(arm, target=target) for target in _targets)
 
 
@@ -229,7 +212,7 @@ BY_FINAL = ("converged",)
 
 
 def search_images(group: str, *names: str) -> Experiment[Transfer]:
-    """Every arm of a group at every rate."""
+    """Some arms of a group at every rate, all if none is named."""
     return image_table(
         [
             replace(config, learning_rate=rate, pruned=False)
@@ -241,160 +224,31 @@ def search_images(group: str, *names: str) -> Experiment[Transfer]:
     )
 
 
-TUNED: Mapping[str, Mapping[str, float]] = {
-    "digits 30": {
-        "scratch": 0.01,
-        "random": 0.01,
-        "head": 0.03,
-        "finetune": 0.03,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-        "linear, gain 0": 0.01,
-        "adapter": 0.01,
-        "adapter, scale 1": 0.003,
-    },
-    "digits 100": {
-        "scratch": 0.01,
-        "random": 0.01,
-        "head": 0.03,
-        "finetune": 0.03,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-        "linear, gain 0": 0.01,
-        "adapter": 0.01,
-        "adapter, scale 1": 0.01,
-    },
-    "digits 1000": {
-        "scratch": 0.01,
-        "random": 0.03,
-        "head": 0.03,
-        "finetune": 0.03,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-        "linear, gain 0": 0.01,
-        "adapter": 0.01,
-        "adapter, scale 1": 0.01,
-    },
-    "mnist 100": {
-        "scratch": 0.003,
-        "random": 0.003,
-        "head": 0.03,
-        "finetune": 0.01,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-        "linear, gain 0": 0.003,
-        "adapter": 0.01,
-        "adapter, scale 1": 0.003,
-    },
-    "mnist 1000": {
-        "scratch": 0.003,
-        "random": 0.003,
-        "head": 0.03,
-        "finetune": 0.01,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-        "linear, gain 0": 0.003,
-        "adapter": 0.01,
-        "adapter, scale 1": 0.003,
-    },
-    "fashion-mnist 100": {
-        "scratch": 0.003,
-        "random": 0.01,
-        "head": 0.03,
-        "finetune": 0.003,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-        "linear, gain 0": 0.01,
-        "adapter": 0.01,
-        "adapter, scale 1": 0.003,
-    },
-    "fashion-mnist 1000": {
-        "scratch": 0.01,
-        "random": 0.01,
-        "head": 0.03,
-        "finetune": 0.01,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-        "linear, gain 0": 0.01,
-        "adapter": 0.01,
-        "adapter, scale 1": 0.01,
-    },
-    "layers": {
-        "scratch": 0.01,
-        "previous": 0.01,
-        "same": 0.01,
-        "all": 0.003,
-        "mixture": 0.01,
-    },
-    "layers, mnist": {
-        "scratch": 0.003,
-        "previous": 0.003,
-        "same": 0.01,
-        "all": 0.003,
-        "mixture": 0.01,
-    },
-    "depths": {
-        "2 to 4: scratch": 0.01,
-        "4 to 2: scratch": 0.01,
-        "2 to 4: previous": 0.01,
-        "2 to 4: same": 0.003,
-        "2 to 4: all": 0.003,
-        "4 to 2: previous": 0.01,
-        "4 to 2: same": 0.01,
-        "4 to 2: all": 0.01,
-    },
-    "starts": {
-        "scratch": 0.01,
-        "gain 1": 0.01,
-        "gain 0.3": 0.01,
-        "gain 0": 0.01,
-        "gate 0": 0.01,
-        "gate -2": 0.01,
-        "scale 1": 0.01,
-        "scale 0.1": 0.01,
-        "scale 0.01": 0.01,
-        "scale 0": 0.01,
-        "scale 0, gain 0": 0.01,
-    },
-    "columns": {
-        "scratch": 0.01,
-        "trained, 1": 0.01,
-        "trained, 2": 0.01,
-        "trained, 2, scaled": 0.003,
-        "trained, 4": 0.01,
-        "trained, 4, scaled": 0.01,
-        "trained, 7": 0.003,
-        "trained, 7, scaled": 0.003,
-        "random, 1": 0.01,
-        "random, 2": 0.01,
-        "random, 2, scaled": 0.01,
-        "random, 4": 0.01,
-        "random, 4, scaled": 0.01,
-        "random, 7": 0.01,
-        "random, 7, scaled": 0.01,
-    },
+#: By group and arm, where it is not `RATE`: the best rate of the search.
+_OTHER_RATES: Mapping[str, Mapping[str, float]] = {
+    "digits 30": {"head": 0.03, "finetune": 0.03, "adapter, scale 1": 0.003},
+    "digits 100": {"head": 0.03, "finetune": 0.03},
+    "digits 1000": {"random": 0.03, "head": 0.03, "finetune": 0.03},
+    "mnist 100": {"scratch": 0.003, "random": 0.003, "head": 0.03, "linear, gain 0": 0.003, "adapter, scale 1": 0.003},
+    "mnist 1000": {"scratch": 0.003, "random": 0.003, "head": 0.03, "linear, gain 0": 0.003, "adapter, scale 1": 0.003},
+    "fashion-mnist 100": {"scratch": 0.003, "head": 0.03, "finetune": 0.003, "adapter, scale 1": 0.003},
+    "fashion-mnist 1000": {"head": 0.03},
+    "layers": {"all": 0.003},
+    "layers, mnist": {"scratch": 0.003, "previous": 0.003, "all": 0.003},
+    "depths": {"2 to 4: same": 0.003, "2 to 4: all": 0.003},
+    "columns": {"trained, 2, scaled": 0.003, "trained, 7": 0.003, "trained, 7, scaled": 0.003},
     "growth": {
         "scratch, 512": 0.003,
         "scratch, 256": 0.003,
-        "scratch, 128": 0.01,
-        "scratch, 64": 0.01,
         "scratch, 16": 0.03,
-        "scratch, 8": 0.01,
         "linear, 64": 0.003,
         "linear, 16": 0.03,
         "linear, 8": 0.03,
-        "adapter, r = 64": 0.01,
-        "adapter, r = 16": 0.01,
-        "adapter, r = 8": 0.01,
-        "adapter, r = 4": 0.01,
     },
-    "converged": {
-        "scratch": 0.001,
-        "head": 0.01,
-        "finetune": 0.003,
-        "finetune, new head": 0.01,
-        "linear": 0.01,
-    },
+    "converged": {"scratch": 0.001, "finetune": 0.003},
+}
+TUNED: Mapping[str, Mapping[str, float]] = {
+    group: {name: _OTHER_RATES.get(group, {}).get(name, RATE) for name in arms} for group, arms in GROUPS.items()
 }
 
 
@@ -429,3 +283,35 @@ LIVE: Mapping[str, Transfer] = {
 def explored(target: str) -> Transfer:
     """A second column on another change of the digits, for the lesson."""
     return replace(LIVE["second column"], target=target)
+
+
+_soup = Soup(target="white", sources=("catch",), updates=40, source_updates=20, boards=16)
+_beside = replace(_soup, arm="progressive")
+CHECK = soup_table(
+    [
+        replace(_soup, sources=()),
+        replace(_soup, arm="head"),
+        replace(_soup, arm="finetune", new_head=False),
+        replace(_beside, lateral_gain=0.3, gate=-1.0),
+        replace(_beside, sources=("random",), entropy=0.1, discount=0.8),
+        replace(_beside, sources=("catch", "noisy"), lateral="adapter", scale_init=1.0),
+    ],
+    range(1),
+    "check",
+)
+_image = Transfer(target="relabelled", sources=("base",), updates=30, source_updates=30)
+_second = replace(_image, arm="progressive")
+CHECK_IMAGES = image_table(
+    [
+        replace(_image, sources=(), depth=1, batch=8),
+        replace(_image, arm="head", new_head=False),
+        replace(_image, arm="finetune", target="permuted"),
+        replace(_second, layers="same", target_depth=3, target="rotated"),
+        replace(_second, layers="all", lateral="adapter", adapter_width=5, scale_init=1.0, target="mirrored"),
+        replace(_second, layers="mixture", gate=-1.0, lateral_gain=0.3, target="inverted"),
+        replace(_second, sources=("low", "turned"), later_width=16, pruned=True, target="high"),
+        replace(_second, sources=("random",), width=32, labels=30, target="permuted again"),
+    ],
+    range(1),
+    "check",
+)
