@@ -217,8 +217,15 @@ def _width(config: Transfer, k: int) -> int:
 
 
 class Fitted(NamedTuple):
-    """A network that has learned a target: the name of its task, accuracies on the way, the data, how many
-    parameters were trained; and, with a trained source, the accuracy on it before."""
+    """A network that has learned a target.
+
+    Attributes:
+        network, task: whose outputs for the task answer.
+        curve: accuracies on the way.
+        few, test: the examples of the target.
+        parameters: how many were trained.
+        before: the accuracy on the last source, if that was trained, before the target was.
+    """
 
     network: ProgressiveNetwork
     task: str

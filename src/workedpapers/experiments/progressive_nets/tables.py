@@ -284,16 +284,16 @@ def explored(target: str) -> Transfer:
     return replace(LIVE["second column"], target=target)
 
 
-_soup = Soup(target="white", sources=("catch",), updates=40, source_updates=20, boards=16)
+_soup = Soup(target="noisy", sources=("catch",), updates=60, source_updates=150, learning_rate=0.01, source_rate=0.01)
 _beside = replace(_soup, arm="progressive")
 CHECK = soup_table(
     [
-        replace(_soup, sources=()),
-        replace(_soup, arm="head"),
+        replace(_soup, sources=(), updates=130),
+        replace(_soup, arm="head", target="zoom"),
         replace(_soup, arm="finetune", new_head=False),
         replace(_beside, lateral_gain=0.3, gate=-1.0),
-        replace(_beside, sources=("random",), entropy=0.1, discount=0.8),
-        replace(_beside, sources=("catch", "noisy"), lateral="adapter", scale_init=1.0),
+        replace(_beside, sources=("random",), boards=96, entropy=0.02, discount=0.8, updates=130),
+        replace(_beside, sources=("catch", "random"), lateral="adapter", scale_init=1.0, target="black"),
     ],
     range(1),
     "check",
