@@ -65,7 +65,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from workedpapers.lab import check, figures, refute, setup
+from workedpapers.experiments import progressive_nets as experiment
+from workedpapers.lab import check, figures, refute, setup, sweep
 from workedpapers.progressive_nets import (
     ProgressiveNetwork,
     average_fisher_sensitivity,
@@ -295,7 +296,7 @@ plt.show()
 # A fixed data set needs $(k-1)(L-1)n$ numbers an example for it. In reinforcement learning an observation comes once, but the activations
 # of its rollout serve the update. Products are not seconds:
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "@@COST_ALT@@"}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels against one, two, four and eight columns. Time of a step: with kept features from 2.4 to 6.5 milliseconds, adapters to 10; all columns run, a layer each and Doric to 18 to 20; Avalanche to 56. Parameters: ours and a layer each 4.1 million at eight columns, adapters 4.5, Doric 9.7, Avalanche 10.5."}} tags=["hide-input"]
 # @title Figure: time of a training step
 cost = sweep(experiment.COST, "book", device="cpu").sort_values("columns")
 fig, axes = figures.panels(2)
@@ -317,11 +318,14 @@ for name, label, color, line in (
 axes[0].set(xlabel="columns", ylabel="ms a step", title="Time")
 axes[1].set(xlabel="columns", ylabel="millions", title="Parameters")
 axes[0].legend(fontsize=7)
-fig.suptitle("@@COST_TITLE@@")
+fig.suptitle("Kept features take most of the growth away")
 plt.show()
 
 # %% [markdown]
-# @@COST@@
+# **At eight columns a step with kept features takes 0.36 of the time that it takes if all columns run, 0.32 of Doric's and 0.12 of
+# Avalanche's; the two have 2.4 and 2.6 times as many parameters.** One thread, 784-256-256-10 units, 128 images, forward, cross-entropy and backward
+# of the newest column. Doric makes laterals from the input and does not run them (E4); Avalanche runs them, has adapters of the layer's width, and
+# has no laterals into the output layer. Without kept features ours is as fast as a loop with a layer for each lateral (0.93 of its time).
 
 # %% [markdown]
 # ## 3. Why no laterals from the input?
