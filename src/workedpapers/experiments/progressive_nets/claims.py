@@ -59,7 +59,7 @@ def scoreboard() -> list[Claim]:
     """Claims, each a difference that should be below zero; empty while rows are missing."""
     groups = ("digits 100", "layers", "starts")
     # This is asked for when the book is built, which must not start to train.
-    if any(missing(soup(name), "book") for name in SOUP_ARMS) or any(missing(named(group), "book") for group in groups):
+    if missing(soup(*SOUP_ARMS), "book") or any(missing(named(group), "book") for group in groups):
         return []
     scores = soup_scores()
     median = {str(name): rows.groupby("seed").score.median() for name, rows in scores.groupby("arm")}
