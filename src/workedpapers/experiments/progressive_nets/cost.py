@@ -128,7 +128,8 @@ def _avalanche(config: Cost, x: Tensor) -> tuple[Callable[[], Tensor], nn.Module
         hidden = [x] * config.columns
         for layer in layers:
             hidden = [F.relu(h) for h in layer.forward_single_task(hidden, config.columns - 1)]
-        return head(hidden[-1])
+        result: Tensor = head(hidden[-1])
+        return result
 
     return outputs, network
 
