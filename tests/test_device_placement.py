@@ -31,6 +31,12 @@ from workedpapers.mixture_gradients import (
     rao_blackwell_surrogate,
     sampled_leibniz_gradient,
 )
+from workedpapers.progressive_nets import (
+    ProgressiveNetwork,
+    average_fisher_sensitivity,
+    average_perturbation_sensitivity,
+    fisher_information,
+)
 from workedpapers.recurrent_batch_norm import BatchNormLSTM, population_statistics
 
 
@@ -91,6 +97,20 @@ def run_memory(**options):
     return model(meta(4, 2, 3), state.detach())[0] + output
 
 
+def run_columns(convolutional=False, **options):
+    def column(_):
+        maps = [torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Conv2d(2, 3, 3), torch.nn.Flatten()]
+        units = [torch.nn.Linear(12 if convolutional else 4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 5)]
+        return torch.nn.Sequential(*(maps if convolutional else []), *units)
+
+    network = ProgressiveNetwork(column, **options)
+    network.add_column("first", 2)
+    network.to("meta").add_column("second", 2)
+    x = torch.empty(3, *((1, 6, 6) if convolutional else (4,)), device="meta")
+    output = network(x, "second", network.features(x, "second")) + network(x.clone().requires_grad_(), "second")
+    return output + torch.cat([units for row in fisher_information(network, [x, x], "second") for units in row]).sum()
+
+
 def run_density(runs):
     net = MixtureDensityNetwork(3, 5, runs=runs).to("meta")
     return net.log_prob(meta(*runs, 4), meta(*runs, 4))
@@ -147,6 +167,16 @@ METHODS = {
         )
     },
     "cosine_similarity": lambda: cosine_similarity(meta(2, 3, 4), meta(2, 5, 4)),
+    **{
+        f"ProgressiveNetwork {' '.join(map(str, options.values()))}": lambda options=options: run_columns(**options)
+        for options in (
+            {"gate": -1.0},
+            {"lateral": "adapter", "sources": "all"},
+            {"lateral": "adapter", "sources": "mixture"},
+            {"convolutional": True},
+            {"convolutional": True, "lateral": "adapter", "gate": 0.0},
+        )
+    },
     "MixtureDensityNetwork": lambda: run_density(()),
     "MixtureDensityNetwork, runs": lambda: run_density((2, 3)),
     "GaussianMixture": lambda: GaussianMixture(meta(2, 3), meta(2, 3), meta(2, 3)).log_prob(meta(2, 4)),
@@ -298,6 +328,22 @@ def test_layers_are_made_and_run_on_the_device_they_are_given(name, default, dev
         output = layer(torch.ones(2, 3, 3, device=device))
     values = [*layer.parameters(), *layer.buffers(), *tree_leaves(output)]
     assert {value.device.type for value in values} == {device}
+
+
+@pytest.mark.parametrize("options", [{}, {"lateral": "adapter", "gate": 1.0}, {"sources": "mixture"}])
+def test_columns_leave_the_default_device_alone(options):
+    with torch.device("meta"), OneDevice():
+        network = ProgressiveNetwork(
+            lambda _: torch.nn.Sequential(torch.nn.Linear(4, 5, device="cpu"), torch.nn.ReLU()), **options
+        )
+        network.add_column("first", 2)
+        network.add_column("second", 2)
+        x = torch.ones(3, 4, device="cpu")
+        output = network(x, "second", network.features(x, "second"))
+        shares = average_fisher_sensitivity(network, [x, x], "second")
+        noise = average_perturbation_sensitivity(network, lambda predict: 1.0 + 0 * len(predict(x)), "second")
+    values = [*network.parameters(), *network.buffers(), output, shares, noise]
+    assert {value.device.type for value in values} == {"cpu"}
 
 
 @pytest.mark.parametrize("input_size", [1, 3])

@@ -606,7 +606,9 @@ def test_laterals_begin_as_layers_of_their_own_would():
         tenth = network(dense(*EQUAL), 2, lateral=lateral, shake=False, lateral_gain=0.1, scale_init=0.7)
         a, b = one.columns[1].layers[2], tenth.columns[1].layers[2]
         torch.testing.assert_close(0.1 * a.lateral.weight, b.lateral.weight)
-        assert a.scale is None or (a.scale.tolist(), b.scale.tolist()) == pytest.approx(([0.1], [0.7]))
+        if lateral == "adapter":
+            assert a.scale.item() == pytest.approx(0.1)
+            assert b.scale.item() == pytest.approx(0.7)
     mixed = network(dense(*EQUAL), 2, sources="mixture", shake=False)
     assert mixed.columns[1].layers[3].mixture.tolist() == [0, 0, 0]
 
@@ -682,7 +684,10 @@ def test_columns_that_do_not_fit_those_before_are_refused():
     model.add_column("a", 2)
     with pytest.raises(ValueError, match="needs one width within a column"):
         model.add_column("b", 2)
-    strides = lambda k: nn.Sequential(nn.Conv2d(1, 2, 1, 1 + 2 * k), nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear(2, 4))  # noqa: E731
+
+    def strides(k):
+        return nn.Sequential(nn.Conv2d(1, 2, 1, 1 + 2 * k), nn.Conv2d(2, 2, 1), nn.Flatten(), nn.Linear([18, 2][k], 4))
+
     with pytest.raises(ValueError, match="must have maps of one size"):
         network(strides, 2)(double(2, 1, 3, 3), "task 1")
 
@@ -808,7 +813,7 @@ def test_the_variance_does_not_cancel_far_from_zero():
     with torch.no_grad():  # the outputs as before
         head = model.columns[0].layers[1].own
         head.bias.add_(4096.0 * head.weight[:, 0])
-    torch.testing.assert_close(far, fisher_information(model, batches, "task 0")[0][0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(far, fisher_information(model, batches, "task 0")[0][0], rtol=0.01, atol=0)
 
 
 def test_a_column_that_is_not_read_has_no_share_and_a_dead_layer_no_shares():
@@ -940,9 +945,9 @@ def test_perturbation_sensitivity_is_zero_where_nothing_is_lost_and_at_its_bound
     shares = average_perturbation_sensitivity(model, linear_score(model, x, "task 1"), "task 1")
     assert shares[:, 0].tolist() == [0, 0, 0]
     assert shares[:, 1].tolist() == [1, 1, 1]
-    assert not average_perturbation_sensitivity(model, lambda predict: 1.0, "task 1").any()
+    assert not average_perturbation_sensitivity(model, lambda predict: (predict(x), 1.0)[1], "task 1").any()
     fragile = iter([1.0, *[0.0] * 1000])  # falls at the least noise everywhere
-    half = average_perturbation_sensitivity(model, lambda predict: next(fragile), "task 1")
+    half = average_perturbation_sensitivity(model, lambda predict: (predict(x), next(fragile))[1], "task 1")
     assert half.tolist() == [[0.5, 0.5]] * 3
 
 
@@ -1026,6 +1031,8 @@ def test_arguments_of_the_sensitivity_to_noise():
     for score, chance in ((0.5, 0.5), (math.nan, 0.0), (0.0, 0)):
         with pytest.raises(ValueError, match=f"above chance, {chance}, got {score}"):
             perturb(lambda predict, score=score: predict(x).sum().item() * 0 + score, "task 0", chance=chance)
+    with pytest.raises(ValueError, match="must call the function it is given"):
+        perturb(lambda predict: 1.0, "task 0")
     with pytest.raises(ValueError, match="task must be one of"):
         perturb(lambda predict: 1.0, "task 5")
     with pytest.raises(ValueError, match="task must be one of"):
@@ -1091,7 +1098,7 @@ def test_the_loop_computes_what_ours_does():
 
 
 def test_the_cost_has_times_ratios_and_parameters_of_all():
-    (config,) = COST.configs["check"]
+    (config,) = COST.grid["check"]
     metrics = measure(config, 0, torch.device("cpu"))
     for name in ("uncached", "adapter", "uncached_adapter", "loop"):
         assert metrics[f"{name}_ratio"] > 0

@@ -389,7 +389,8 @@ def fisher_information(
     Returns: by layer, by column, (units,), in float32 or wider; (0,) where a column lacks the layer.
     """
     columns, places = _places(network, task)
-    moments, slopes, count = dict.fromkeys(places, START), dict.fromkeys(places, torch.zeros(())), 0
+    moments, count = dict.fromkeys(places, START), 0
+    slopes: dict[tuple[int, int], Any] = dict.fromkeys(places, 0.0)
     with _evaluating(network), torch.enable_grad():
         for x in batches:
             output, hidden = network.run(x, task, tap=lambda i, j, h: h if h.requires_grad else h.requires_grad_())
@@ -460,7 +461,7 @@ def average_perturbation_sensitivity(
         chance: the score of random outputs.
         seed: of the noise.
     Returns: Λ over its sum in the layer, (layers, columns); zeros where no column of the layer matters.
-    Raises: ValueError: a score without noise that is not above chance.
+    Raises: ValueError: a score without noise that is not above chance, or that asks for no outputs.
     """
     _check_number("drop", drop, 0, 1)
     _check_number("chance", chance)
@@ -501,6 +502,8 @@ def average_perturbation_sensitivity(
 
     with _evaluating(network), torch.no_grad():
         clean = scored(observe)
+        if moments[0, 0] == START:
+            raise ValueError("score must call the function it is given, with at least one example")
         if not clean > chance:
             raise ValueError(f"the score must be above chance, {chance}, got {clean}")
         found = [[precision((i, j)) for i in range(len(columns[-1].sizes))] for j in range(len(columns))]
