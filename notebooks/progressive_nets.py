@@ -402,8 +402,12 @@ check("PNN.6", hidden[1][2], typed.T, "layer 2 of column 3, by the library")
 
 
 # %%
+def Linear(k, n, m):  # laterals from k columns of n units to m
+    return nn.Linear(k * n, m, bias=False)
+
+
 class Adapter(nn.Sequential):  # U f(V [alpha h] + c)
-    def __init__(self, k, n, m):  # from k columns of n units to m
+    def __init__(self, k, n, m):
         super().__init__(nn.Linear(k * n, m), nn.ReLU(), nn.Linear(m, m, bias=False))
         self.alpha = nn.Parameter(torch.full((k, 1), 0.1))
 
@@ -414,7 +418,7 @@ class Adapter(nn.Sequential):  # U f(V [alpha h] + c)
 
 # %%
 class Progressive(nn.Module):
-    def __init__(self, sizes, lateral=lambda k, n, m: nn.Linear(k * n, m, bias=False)):
+    def __init__(self, sizes, lateral=Linear):
         super().__init__()
         self.sizes, self.lateral, self.columns = sizes, lateral, nn.ModuleList()
 
@@ -545,6 +549,7 @@ def built(**options):
     return made
 
 
+# %%
 linear = n**2 * K * (K + 1) / 2  # (PNN.7)
 adapter = K * n**2 + r * n * (K - 1) * (K + 2) / 2  # (PNN.8)
 check("PNN.7", count(built), linear, "five columns of eight units")
@@ -621,7 +626,7 @@ explore(
 # %% [markdown]
 # What to do about it: narrow adapters, narrow later columns, or pruning what is not used. Whether they still learn: [section 7 of the experiments](progressive_nets_experiments.ipynb).
 #
-# **Change it.** In the first cell of this section, write `(K - 1) * (K + 1) / 2` for `(K - 1) * (K + 2) / 2`: forget that $\mathbf U$ is there, too.
+# **Change it.** In the last visible cell, write `(K - 1) * (K + 1) / 2` for `(K - 1) * (K + 2) / 2`: forget that $\mathbf U$ is there, too.
 #
 # <details><summary>What happens</summary>
 #

@@ -435,6 +435,18 @@ for group in ("layers", "layers, mnist", "depths"):
 #
 # Later methods (LoRA, ControlNet) begin with a side path that says nothing. Here: digits, 100 labels. *Gain*: factor on the initial $\mathbf U$. *Gate*: $\sigma(b)$ per unit on what arrives, $b$ at first. *Scale*: initial α of an adapter. "Scale 0, gain 0" is dead at first: no slope reaches $\mathbf U$, $\mathbf V$ or α (the bias of $\mathbf V$ included), so it must learn as a column from scratch.
 
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title How far above the column from scratch, run by run
+def above(name):
+    """Accuracy less that from scratch, by change and seed, at every tenth update."""
+    keys = ["target", "seed"]
+    runs = {n: rows_of("starts", n).set_index(keys).curve for n in (name, "scratch")}
+    return 100 * np.array(
+        [np.subtract(runs[name][key], runs["scratch"][key]) for key in runs[name].index]
+    )
+
+
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left: area, mean of six changes, by how the laterals begin: from scratch 78.8; gains of 1, 0.3 and 0 and a gate at one half all near 82.2; gate at −2 81; adapters with scales 1, 0.1, 0.01, 0 from 81.2 down to 79.9; scale and gain 0 79.7. Right: accuracy above the column from scratch over the first 100 updates, thin lines a run: with gain 0 all start at zero; most rise by 20 points and some fall below zero."}} tags=["hide-input"]
 # @title Figure: how the laterals begin
 fig, axes = figures.panels(2)
@@ -451,17 +463,6 @@ axes[0].set_xticks(
     fontsize=8,
 )
 axes[0].set(ylabel="area, %", title="area, mean of six changes")
-
-
-def above(name):
-    """Accuracy less that from scratch, by change and seed, at every tenth update."""
-    keys = ["target", "seed"]
-    runs = {n: rows_of("starts", n).set_index(keys).curve for n in (name, "scratch")}
-    return 100 * np.array(
-        [np.subtract(runs[name][key], runs["scratch"][key]) for key in runs[name].index]
-    )
-
-
 for name, color in (("gain 1", NEW), ("gain 0", SIDE)):
     gap = above(name)[:, :11]
     axes[1].plot(10 * np.arange(11), gap.T, color=color, lw=0.4, alpha=0.5)
