@@ -610,13 +610,13 @@ axes[0].set(xscale="log", xlabel="parameters of the eighth column", ylabel="area
 axes[0].legend(fontsize=8)
 axes[0].set_title("Adapters and narrow columns save most of it")
 KEPT = 100 * np.array([0.0, 0.05, 0.1, 0.25, 0.5, 1.0])
-pruned = rows_of("growth", "linear, 64").pruning
+pruned = rows_of("growth", "linear, 64")
 for order, color, label in (
     ("fisher", NEW, "by Fisher information"),
     ("weights", SIDE, "by outgoing weights"),
     ("random", MUTED, "at random"),
 ):
-    runs = 100 * np.array([row[order] for row in pruned])
+    runs = 100 * np.array(pruned[f"pruned_{order}"].to_list())
     axes[1].plot(KEPT, runs.mean(0), "o-", ms=4, color=color, label=label)
 axes[1].set(xlabel="lateral features kept, %", ylabel="right, %")
 axes[1].legend(fontsize=8)
@@ -638,7 +638,7 @@ display(pd.DataFrame(lines).T.round(1))
 display(
     pd.DataFrame(
         {
-            order: 100 * np.mean([row[order] for row in pruned], axis=0)
+            order: 100 * np.mean(pruned[f"pruned_{order}"].to_list(), axis=0)
             for order in ("fisher", "weights", "random")
         },
         index=KEPT,

@@ -605,8 +605,9 @@ def test_a_network_with_all_features_is_itself_and_with_none_the_silenced_one():
         assert len(accuracies) == len(images.KEPT)
         assert accuracies[-1] == right(fitted, fitted.network(x, "target"))
         assert accuracies[0] == right(fitted, fitted.network(x, "target", silenced(fitted, x)))
-    assert images.train(PRUNED, 0, CPU)["pruning"] == found
-    assert "pruning" not in images.train(replace(PRUNED, pruned=False), 0, CPU)
+    trained = images.train(PRUNED, 0, CPU)
+    assert {order: trained[f"pruned_{order}"] for order in found} == found
+    assert "pruned_fisher" not in images.train(replace(PRUNED, pruned=False), 0, CPU)
 
 
 def test_half_of_the_features_by_what_they_send_is_what_a_loop_makes_of_it():

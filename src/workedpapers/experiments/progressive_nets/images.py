@@ -262,8 +262,7 @@ def train(config: Transfer, seed: int, device: torch.device) -> dict[str, object
     Returns: `curve` of test accuracies, their mean `area`, the `final` accuracy (mean of the last three points), the
         number of `parameters` trained; for `head` and `finetune` `source_after`, the accuracy on the source; with
         earlier columns their `sensitivity`, a list for each layer (Eq. PNN.13), on the examples of the target; where
-        asked for, accuracies after `pruning` all but shares of the lateral features, by Fisher information, by the
-        size of what they send, and at random.
+        asked for, accuracies after `pruning` all but shares of the lateral features: `pruned_` and the order.
     """
     fitted = fit(config, seed, device)
     network, task = fitted.network, fitted.task
@@ -273,7 +272,7 @@ def train(config: Transfer, seed: int, device: torch.device) -> dict[str, object
     elif len(network.columns) > 1:
         metrics["sensitivity"] = average_fisher_sensitivity(network, [fitted.few.images], task).tolist()
         if config.pruned:
-            metrics["pruning"] = pruning(fitted, seed)
+            metrics |= {f"pruned_{order}": accuracies for order, accuracies in pruning(fitted, seed).items()}
     return metrics
 
 
