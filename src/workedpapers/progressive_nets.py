@@ -81,8 +81,8 @@ class ProgressiveNetwork(nn.Module):
 
     A new column takes dtype and device of those before. A frozen one always evaluates, gets no gradient and has new
     parameters, so that an optimiser made before holds none of those in use. It runs without autograd unless the input
-    requires a gradient. What still moves it: writing to its tensors, and setting `requires_grad` of its parameters by
-    hand together with the input's.
+    requires a gradient. What still moves it: writing to its tensors; `requires_grad` set by hand for its parameters
+    and the input; an optimiser over all parameters that also moves those without a gradient, as torch's do not.
     Raises: ValueError, TypeError: an argument outside what is listed.
     """
 
@@ -104,9 +104,10 @@ class ProgressiveNetwork(nn.Module):
         _check_choice("sources", sources, Sources)
         if adapter_width is not None:
             _check_size("adapter_width", adapter_width)
-        for name, number in {"scale_init": scale_init, "lateral_gain": lateral_gain, "gate": gate}.items():
-            if number is not None:
-                _check_number(name, number)
+        _check_number("scale_init", scale_init)
+        _check_number("lateral_gain", lateral_gain)
+        if gate is not None:
+            _check_number("gate", gate)
         self.make_column, self.lateral, self.sources, self.adapter_width = make_column, lateral, sources, adapter_width
         self.scale_init, self.lateral_gain, self.gate = scale_init, lateral_gain, gate
         self.tasks: list[str] = []
@@ -398,7 +399,7 @@ def fisher_information(
             for a in range(log_p.shape[1]):
                 p, total = log_p[:, a, None].detach().exp(), log_p[:, a].sum()
                 flat = [hidden[i][j] for i, j in places]
-                gradients = torch.autograd.grad(total, flat, None, True, allow_unused=True, materialize_grads=True)
+                gradients = torch.autograd.grad(total, flat, retain_graph=True)
                 for place, gradient in zip(places, gradients, strict=True):
                     slope = _units(gradient, columns, place).sum(2)
                     slopes[place] = slopes[place] + (p * slope.square()).sum(0)
@@ -485,7 +486,7 @@ def average_perturbation_sensitivity(
             if (i, j) != place:
                 return h
             noise = torch.randn(h.shape, generator=generator, device=h.device, dtype=deviation.dtype)
-            by_unit = deviation.repeat_interleave(h[0].numel() // len(deviation)).view(h.shape[1:])
+            by_unit = deviation.repeat_interleave(math.prod(h.shape[1:]) // len(deviation)).view(h.shape[1:])
             moved: Tensor = h + (noise * by_unit).to(h.dtype)
             return moved
 
@@ -539,7 +540,11 @@ def _units(h: Tensor, columns: list[_Column], place: tuple[int, int]) -> Tensor:
     """An activation or its slope as (batch, units, pixels), in float32 or wider; flattened maps are maps."""
     own = columns[place[1]].layers[place[0]].own
     units = own.out_channels if isinstance(own, nn.Conv2d) else h.shape[1]
-    return h.detach().to(torch.promote_types(h.dtype, torch.float32)).reshape(len(h), units, h[:1].numel() // units)
+    return (
+        h.detach()
+        .to(torch.promote_types(h.dtype, torch.float32))
+        .reshape(len(h), units, math.prod(h.shape[1:]) // units)
+    )
 
 
 def _merge(moments: Moments, h: Tensor) -> Moments:
