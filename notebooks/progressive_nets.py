@@ -108,7 +108,7 @@ plt.show()
 # **What we found.**
 #
 # - **It helps, and nothing is forgotten.** Catch, a small game in eight looks: beside a column for another look, a new one has 128% of the area under the learning curve that a column from scratch has (median over 21 pairs and looks, three seeds). The paper, on Pong in eight looks: 169%. The old column's answers stay the same, bit by bit.
-# - **Fine-tuning helps as much, and forgets.** 135% in area; afterwards its mean score on the first look is between −0.78 and −0.12, where it was 1.00 (a random player has −0.40).
+# - **Fine-tuning helps as much, and forgets.** 135% in area; afterwards its mean score on the first look is between −0.78 and −0.12 by look, where it was 1.00 (a random player has −0.40).
 # - **Much of it may be width.** On digits with 100 labels, seven *random* old columns help more than seven trained ones (area 85.9 and 83.3 of 100), and one column from scratch with 512 units as much (85.8; with 64 units 82.9). Trained columns win where their features fit: inverted digits, 9 points of area more than from scratch, with a random column 1.
 #
 # **Use it** where old answers must not move and the task is known when you ask. **Otherwise** fine-tune, or put a small adapter on one frozen network: this idea with less growth.
@@ -551,7 +551,7 @@ def built(**options):
 
 # %%
 linear = n**2 * K * (K + 1) / 2  # (PNN.7)
-adapter = K * n**2 + r * n * (K - 1) * (K + 2) / 2  # (PNN.8)
+adapter = K * n**2 + r * n * (K + 2) * (K - 1) / 2  # (PNN.8)
 check("PNN.7", count(built), linear, "five columns of eight units")
 check(
     "PNN.8",
@@ -626,7 +626,7 @@ explore(
 # %% [markdown]
 # What to do about it: narrow adapters, narrow later columns, or pruning what is not used. Whether they still learn: [section 7 of the experiments](progressive_nets_experiments.ipynb).
 #
-# **Change it.** In the last visible cell, write `(K - 1) * (K + 1) / 2` for `(K - 1) * (K + 2) / 2`: forget that $\mathbf U$ is there, too.
+# **Change it.** In the last visible cell, write `(K + 1) * (K - 1) / 2` for `(K + 2) * (K - 1) / 2`: forget that $\mathbf U$ is there, too.
 #
 # <details><summary>What happens</summary>
 #
@@ -877,7 +877,7 @@ ax.set_title("A column helps, and so does fine-tuning")
 plt.show()
 
 # %% [markdown]
-# 21 pairs of a source and another look, three seeds; each arm at the learning rate with the largest area on four pairs and other seeds. As in the paper, a second column beats one from scratch, and does so for 19 of 21 pairs with linear laterals, for all 21 with adapters. As in the paper, a random first column (92%) does not explain that. Not as in the paper: fine-tuning, with a new output layer, is ahead in area (135% against 128% and 127%); a third column adds nothing (124%, over 18 triples); and training the output layer alone, far behind on Pong, is above 100 where the picture is only mirrored or on black, and below elsewhere. The paper takes the best three of 25 runs with settings drawn at random; we take one setting, found on other seeds, and all runs.
+# 21 pairs of a source and another look, three seeds; each arm at the learning rate with the largest area on four pairs and other seeds. As in the paper, a second column beats one from scratch, and does so for 19 of 21 pairs with linear laterals, for all 21 with adapters. As in the paper, a random first column (92%) does not explain that. Not as in the paper: fine-tuning, with a new output layer, is ahead in area (135% against 128% and 127%); a third column adds nothing that shows (124%, over 18 triples); and training the output layer alone, far behind on Pong, is above 100 where the picture is only mirrored or on black, and below elsewhere. The paper takes the best three of 25 runs with settings drawn at random; we take one setting, found on other seeds, and all runs.
 #
 # ## 10. What is it worth?
 #
