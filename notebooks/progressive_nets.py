@@ -107,9 +107,9 @@ plt.show()
 #
 # **What we found.**
 #
-# - **It helps, and nothing is forgotten.** Catch, a small game in eight looks: beside a column for another look, a new one has 128% of the area under the learning curve that a column from scratch has (median over 21 pairs and looks, three seeds). The paper, on Pong in eight looks: 169%. The old column's answers stay the same, bit by bit.
-# - **Fine-tuning helps as much, and forgets.** 135% in area; afterwards its mean score on the first look is between −0.78 and −0.12 by look, where it was 1.00 (a random player has −0.40).
-# - **Much of it may be width.** On digits with 100 labels, seven *random* old columns help more than seven trained ones (area 85.9 and 83.3 of 100), and one column from scratch with 512 units as much (85.8; with 64 units 82.9). Trained columns win where their features fit: inverted digits, 9 points of area more than from scratch, with a random column 1.
+# - **It helps, and nothing is forgotten.** Catch, a small game in eight looks: beside a column for another look, a new one has 128% of the area above a random player's that a column from scratch has (median over 21 pairs, three seeds). The paper, on Pong in eight looks: 169%. The old column's answers stay the same, bit by bit.
+# - **Fine-tuning helps more, and forgets.** 135% in area; afterwards its mean score on the first look is between −0.78 and −0.12 by look, where it was 1.00 (a random player has −0.40).
+# - **Some of it may be width.** On rotated digits with 100 labels, seven *random* old columns help more than seven trained ones (area 82.3 and 77.6 of 100), and one column from scratch with 512 units as much (82.1; with 64 units 77.6). Trained columns win where their features fit: inverted digits, 9 points of area more than from scratch, with a random column 1.
 #
 # **Use it** where old answers must not move and the task is known when you ask. **Otherwise** fine-tune, or put a small adapter on one frozen network: this idea with less growth.
 #
@@ -282,7 +282,7 @@ check("PNN.2", h2_2[0], third, "task 3 by hand")
 # <details><summary>What happens</summary>
 #
 # ```text
-# column 2, layer 2:    [0. 0. 0. 0. 1.]
+# column 2, layer 2:   [0. 0. 0. 0. 1.]
 # ```
 #
 # The bias is the threshold: what $|x|$ and the unit of its own bring together must now exceed 2, which only $x=2$ does. The check of (PNN.2) by hand stops the notebook.
@@ -492,7 +492,7 @@ check("PNN.5", after, before, "an old optimiser, a leftover gradient, weight dec
 # <details><summary>What happens</summary>
 #
 # ```text
-# RuntimeError: Error(s) in loading state_dict
+# RuntimeError: Error(s) in loading state_dict for ModuleDict…
 # ```
 #
 # Column 1 fits: it has no laterals. From column 2 on the adapters' weights are others than those of linear laterals, and `load_state_dict` says which are missing.
@@ -759,7 +759,7 @@ check("PNN.13", AFS.sum(1), torch.ones(2), "shares of a layer sum to one")
 # %% [markdown]
 # ## 9. It works
 #
-# **Live: digits, then the same digits inverted, light for dark, with only 30 labels.** A first column learns handwritten digits (8×8 pixels, 1,400 images). Then four ways to learn the inverted ones; afterwards we ask each for the ordinary ones again. (Fine-tuning and the head get a new output layer: with the old one fine-tuning does worse. One seed; 397 test images.)
+# **Live: digits, then the same digits inverted, light for dark, with only 30 labels.** A first column learns handwritten digits (8×8 pixels, 1,400 images). Then four ways to learn the inverted ones; afterwards we ask each for the ordinary ones again. (Fine-tuning and "new head" get a new output layer, and are asked through it; had we stored the old one, "new head" would forget nothing. One seed; 397 test images.)
 
 # %% tags=["nbval-ignore-output"]
 torch.set_default_dtype(torch.float32)
@@ -789,7 +789,7 @@ left.set(xlabel="updates", ylabel="right, %", ylim=(0, 100), title="Inverted dig
 left.legend(fontsize=8)
 right.set_xticks([0, 1], ["before", "after"])
 right.set(xlim=(-0.3, 1.3), title="Ordinary digits")
-fig.suptitle("Old features help; only the column keeps the old task")
+fig.suptitle("Old features help; the column keeps the old task")
 plt.show()
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
@@ -877,15 +877,15 @@ ax.set_title("A column helps, and so does fine-tuning")
 plt.show()
 
 # %% [markdown]
-# 21 pairs of a source and another look, three seeds; each arm at the learning rate with the largest area on four pairs and other seeds. As in the paper, a second column beats one from scratch, and does so for 19 of 21 pairs with linear laterals, for all 21 with adapters. As in the paper, a random first column (92%) does not explain that. Not as in the paper: fine-tuning, with a new output layer, is ahead in area (135% against 128% and 127%); a third column adds nothing that shows (124%, over 18 triples); and training the output layer alone, far behind on Pong, is above 100 where the picture is only mirrored or on black, and below elsewhere. The paper takes the best three of 25 runs with settings drawn at random; we take one setting, found on other seeds, and all runs.
+# 21 pairs of a source and another look, three seeds; each arm at the learning rate with the largest area on four pairs and other seeds. As in the paper, a second column beats one from scratch, and does so for 19 of 21 pairs with linear laterals, for all 21 with adapters. As in the paper, a random first column (92%) does not explain that. Not as in the paper: fine-tuning, with a new output layer, is ahead in area (135% against 128% and 127%); a third column adds nothing that shows (124%, over 18 triples); and training the output layer alone, far behind on Pong, is above 100 on black, where left and right change places, where noise goes and for two zooms, near 0 on white, and 30 to 65 upside down. The paper takes the best three of 25 runs with settings drawn at random; we take one setting, found on other seeds, and all runs.
 #
 # ## 10. What is it worth?
 #
 # - **Does it transfer?** In games yes, 128% against 169% in the paper; where it does not, from grey to white with linear laterals, it can hurt: area 8 against 40 from scratch ([section 1 of the experiments](progressive_nets_experiments.ipynb)).
 # - **And on images?** With 100 labelled digits 3.3 points of area more than from scratch, on average; 9 where they are inverted, 7 where they are renamed, none where pixels are permuted ([section 2](progressive_nets_experiments.ipynb)).
 # - **Is the head alone enough?** Where only the names change, it is as good as any; where the pixels move, it stays 5 to 12 points behind even after 3,000 updates ([section 3](progressive_nets_experiments.ipynb)).
-# - **Which layers, which start?** The layer below is as good as any; laterals that begin at zero are as good as others, and a gate near shut or a small α is worse ([sections 4 and 5](progressive_nets_experiments.ipynb)).
-# - **Does a further column help?** On two targets, the first trained one does; from then on random ones serve better ([section 6](progressive_nets_experiments.ipynb)). **Growth:** adapters of eight units are 1.4 points of area behind those of 64; and columns of eight units with laterals (80) are far above such columns alone (65) ([section 7](progressive_nets_experiments.ipynb)).
+# - **Which layers, which start?** The layer below is as good as any; linear laterals that begin at zero are as good as others; a gate near shut or a small α is worse with 100 labels ([sections 4 and 5](progressive_nets_experiments.ipynb)).
+# - **Does a further column help?** The first trained one does; more of them do not, and on rotated digits random ones serve better ([section 6](progressive_nets_experiments.ipynb)). **Growth:** adapters of eight units are 1.4 points of area behind those of 64; for their parameters, adapters do better than one wider column, linear laterals and narrow columns do not ([section 7](progressive_nets_experiments.ipynb)).
 #
 # **When not?** If the task is not known when the question comes: someone must choose the column. If there are many tasks. If old tasks should profit from new ones. The order of the tasks matters, since later columns read earlier ones; which order is best we have not tested. What came after: one frozen network and a small trained path beside it (residual adapters, LoRA, which begins at zero), frozen features reused by masks, and Progress & Compress, which keeps one column and distils the new one into it ([further reading](progressive_nets_theory.ipynb)).
 
