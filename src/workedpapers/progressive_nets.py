@@ -73,7 +73,7 @@ class ProgressiveNetwork(nn.Module):
         sources: hidden layers of earlier columns that a layer reads: the "previous" one, as in the paper; the "same"
             one; "all"; or a learned "mixture" of all, weighted by a softmax. All but the first need Linear layers, and
             the last one width within a column. Where a column has fewer layers, its last stands for those it lacks.
-        adapter_width: r, outputs of V. None: as many as the layer has; the paper leaves it open.
+        adapter_width: r, outputs of V. None: as many as the layer has, as in the paper.
         scale_init: initial α of every earlier column, in the middle of the paper's grid of 1, 0.1 and 0.01.
         lateral_gain: factor on the initial U, which is drawn as W is, column by column; with 0 a new column begins as
             a network of its own (PNN.26).
