@@ -470,7 +470,7 @@ for name, color in (("gain 1", NEW), ("gain 0", SIDE)):
     axes[1].plot(10 * np.arange(11), gap.T, color=color, lw=0.4, alpha=0.5)
     axes[1].plot(10 * np.arange(11), gap.mean(0), color=color, lw=2.5, label=name)
 axes[1].axhline(0, color=MUTED, lw=0.8)
-axes[1].set(xlabel="updates", ylabel="accuracy above scratch, points")
+axes[1].set(xlabel="updates", ylabel="above scratch, points")
 axes[1].legend(fontsize=8)
 axes[1].set_title("Above the baseline, on average")
 fig.suptitle("Linear laterals may begin loud or silent")
@@ -526,7 +526,7 @@ for name, label, style in (
     )
 axes[0].set(xlabel="columns", ylabel="ms a training step", ylim=(0, None))
 axes[0].legend(fontsize=7)
-axes[0].set_title("Kept features: most of the growth is gone")
+axes[0].set_title("Time: keep the features")
 base = by_target("columns", "scratch").mean()
 COUNTS = (1, 2, 4, 7)
 for kind, color in (("trained", NEW), ("random", RANDOM)):
@@ -550,7 +550,7 @@ for kind, color in (("trained", NEW), ("random", RANDOM)):
             axes[1].plot([0, *COUNTS], runs, ".", ms=3, color=color, alpha=0.6)
 axes[1].set(xlabel="earlier columns", ylabel="area, %")
 axes[1].legend(fontsize=8)
-axes[1].set_title("Random columns help, too (mean of two targets)")
+axes[1].set_title("Random columns help, too")
 fig.suptitle("Time grows with the columns; help need not")
 plt.show()
 
@@ -610,7 +610,7 @@ for label, color in (
     axes[0].plot([], [], "o", ms=4, color=color, label=label)
 axes[0].set(xscale="log", xlabel="parameters of the eighth column", ylabel="area, %")
 axes[0].legend(fontsize=8)
-axes[0].set_title("Adapters beat one wider column, the others do not")
+axes[0].set_title("Adapters beat a wider column")
 KEPT = 100 * np.array([0.0, 0.05, 0.1, 0.25, 0.5, 1.0])
 pruned = rows_of("growth", "linear, 64")
 for order, color, label in (
@@ -622,7 +622,7 @@ for order, color, label in (
     axes[1].plot(KEPT, runs.mean(0), "o-", ms=4, color=color, label=label)
 axes[1].set(xlabel="lateral features kept, %", ylabel="right, %")
 axes[1].legend(fontsize=8)
-axes[1].set_title("Choose what to keep: a quarter suffices")
+axes[1].set_title("A quarter suffices, if chosen")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]

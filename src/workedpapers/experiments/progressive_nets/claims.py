@@ -82,15 +82,15 @@ def scoreboard() -> list[Claim]:
         ("Two columns less three, looks that are no source", 169 - 183, apart["adapter"] - apart["three columns"]),
     )
     images = (
-        ("Digits, 100 labels: from scratch less progressive", "a review asks", digits("scratch", "linear")),
-        ("Digits, 100 labels: head only less from scratch", "below 0", digits("head", "scratch")),
+        ("Digits, 100 labels, from scratch less progressive", "a review asks", digits("scratch", "linear")),
+        ("Digits, 100 labels, head only less from scratch", "below 0", digits("head", "scratch")),
         (
-            "Digits: reading all layers less the previous one",
+            "Digits, reading all layers less the previous one",
             "a review asks",
             area("layers", "all") - area("layers", "previous"),
         ),
         (
-            "Digits: laterals as they are less zero at first",
+            "Digits, laterals as they are less zero at first",
             "a review asks",
             area("starts", "gain 1") - area("starts", "gain 0"),
         ),
