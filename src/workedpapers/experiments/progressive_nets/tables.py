@@ -103,8 +103,9 @@ def soup(*names: str) -> Experiment[Soup]:
 
 
 def image_table(configs: Sequence[Transfer], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Transfer]:
-    """A table of labelled images."""
-    return Experiment("progressive_nets_images", Transfer, images.train, {scale: configs}, {scale: seeds})
+    """A table of labelled images of one data set; those of a data set share a file of rows, and so do all searches."""
+    part = "search" if set(seeds) <= set(SEARCH) else configs[0].data
+    return Experiment(f"progressive_nets_{part}", Transfer, images.train, {scale: configs}, {scale: seeds})
 
 
 _TASKS = (("rotated", "base"), ("inverted", "base"), ("permuted", "base"), ("relabelled", "base"), ("high", "low"))
