@@ -104,7 +104,7 @@ def soup(*names: str) -> Experiment[Soup]:
 
 def image_table(configs: Sequence[Transfer], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Transfer]:
     """A table of labelled images of one data set; those of a data set share a file of rows, and so do all searches."""
-    part = "search" if set(seeds) <= set(SEARCH) else configs[0].data
+    part = "search" if set(seeds) <= set(SEARCH) else configs[0].data.replace("-", "_")
     return Experiment(f"progressive_nets_{part}", Transfer, images.train, {scale: configs}, {scale: seeds})
 
 
