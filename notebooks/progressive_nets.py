@@ -690,9 +690,15 @@ check("PNN.11", S, same, "other units of the score: the same")
 #
 # For eight inputs and three columns with random weights (the formula does not mind):
 
+
 # %%
+def wider(k):  # columns need not be of one width
+    layers = nn.Linear(2, 4 + k), nn.ReLU(), nn.Linear(4 + k, 3 + k), nn.ReLU()
+    return nn.Sequential(*layers)
+
+
 torch.manual_seed(4)
-three = ProgressiveNetwork(column)
+three = ProgressiveNetwork(wider)
 for name in names:
     three.add_column(name, n_outputs=3)
 x8 = 4 * torch.randn(8, 2)
@@ -749,11 +755,11 @@ check("PNN.13", AFS.sum(1), torch.ones(2), "shares of a layer sum to one")
 # <details><summary>What happens</summary>
 #
 # ```text
-# [[0.31 0.54 0.16]
-#  [0.02 0.08 0.9 ]] (layer, column)
+# [[0.53 0.33 0.14]
+#  [0.01 0.73 0.25]] (layer, column)
 # ```
 #
-# The log-probability of a rare action reacts strongly, and now counts as much as that of a likely one. Shares move by up to four points; the checks below stop the notebook.
+# The log-probability of a rare action reacts strongly, and now counts as much as that of a likely one. Shares move by up to ten points; the checks below stop the notebook.
 #
 # </details>
 #

@@ -41,6 +41,7 @@ __all__ = [
     "fit",
     "named",
     "scoreboard",
+    "search_soup",
     "silenced",
     "soup",
     "soup_scores",
