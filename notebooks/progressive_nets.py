@@ -793,7 +793,9 @@ for (name, fitted), color in zip(runs.items(), colors, strict=True):
         continue
     old = fitted.network.tasks[0]
     after = experiment.tested(fitted.network, old, "digits", "base")
-    right.plot([0, 1], [100 * fitted.before, 100 * after], "o-", color=color)
+    ends = [100 * fitted.before, 100 * after]
+    above = {"ls": "--", "zorder": 5} if name == "new head" else {}
+    right.plot([0, 1], ends, marker="o", color=color, **above)
 left.set(xlabel="updates", ylabel="right, %", ylim=(0, 100), title="Inverted digits")
 left.legend(fontsize=8)
 right.set_xticks([0, 1], ["before", "after"])
@@ -844,7 +846,7 @@ explore(
 )
 
 # %% [markdown]
-# For renamed digits the shares of the old column are large: its features fit, and only the names differ. For permuted pixels they are small, and with the old column at its mean the answers hardly change.
+# For renamed digits the shares of the old column are large: its features fit, and only the names differ. For permuted pixels they are smaller, and fewer answers change when the old column is put at its mean.
 #
 # **The headline: Catch soup.** The paper's first experiment is Pong in eight looks: as it is, noisy, on black, on white, zoomed, flipped. We have no room for Atari; our game is *Catch*, a ball that falls and a paddle that must be under it, in the same eight looks, learned by an actor-critic. A first column learns Catch, the noisy or the mirrored one; then each other look is learned.
 

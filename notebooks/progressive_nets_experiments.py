@@ -307,7 +307,7 @@ for ax, data in zip(axes, ("digits", "mnist", "fashion-mnist"), strict=True):
     ax.set_xticks(range(len(base)), base.index, rotation=45, ha="right", fontsize=8)
     ax.set_title(data)
 axes[0].set_ylabel("area above scratch, points")
-axes[0].legend(fontsize=7)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 fig.suptitle("Inverted and renamed gain; permuted does not")
 plt.show()
 
@@ -383,7 +383,7 @@ for ax, group, title in (
     ax.set_xticks(range(len(found)), found.index, rotation=45, ha="right", fontsize=8)
     ax.set_title(title)
 axes[0].set_ylabel("right at the end, %")
-axes[1].legend(fontsize=7)
+fig.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 fig.suptitle("Moved pixels or new classes: the head alone stays behind")
 plt.show()
 
@@ -703,7 +703,7 @@ for ax, found, title in (
         part = found[found.arm == name]
         ax.plot(part.area, part.final, ".", color=COLOR[name], label=LABEL[name], ms=5)
     ax.set(xlabel="area", ylabel="final score", title=title)
-axes[0].legend(fontsize=7)
+fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
 fig.suptitle("They agree on the whole, and not near the top")
 plt.show()
 
