@@ -43,6 +43,11 @@ class Normal(NamedTuple):
         """Mean plus deviation times standard normal noise, eq. (GTM.5)."""
         return torch.addcmul(self.mean, self.deviation, noise)
 
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log density, summed over the last dimension."""
+        scaled = (z - self.mean) / self.deviation
+        return -(0.5 * scaled.square() + self.deviation.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+
 
 class Bound(NamedTuple):
     """The bound on ln p(x), frame by frame, in nats; each (time, batch).
@@ -369,6 +374,64 @@ class TemporalGenerativeModel(nn.Module):
         kl = kl_normal(q, p)
         return Bound(reconstruction - kl, reconstruction, kl)
 
+    @torch.no_grad()
+    def importance_bound(self, x: Tensor, samples: int, context: Tensor | None = None) -> Tensor:
+        """ln of the mean of `samples` importance weights, (batch,), eq. (GTM.25): nearer to ln p(x) the more there are."""
+        many = x.repeat_interleave(samples, 1)
+        known = None if context is None else context.repeat_interleave(samples, 1)
+        q, z, psi = self.infer(many, known)
+        p = _normal(self.prior(psi))
+        weights = (self.log_likelihood(self.decode(z, psi), many) + p.log_prob(z) - q.log_prob(z)).sum(0)
+        return weights.unflatten(0, (x.shape[1], samples)).logsumexp(1) - math.log(samples)
+
+    @torch.no_grad()
+    def generate(self, prefix: Tensor, steps: int, context: Tensor | None = None, *, expected: bool = False) -> Tensor:
+        """Go on with a sequence: latents of the prefix from the posterior, those after it from the prior.
+
+        Args:
+            prefix: (time, batch, …), time at least 0.
+            steps: frames to add.
+            context: of prefix and new frames, (time + steps, batch, context_size).
+            expected: whether to return means of the likelihood instead of samples; what is carried on is the same.
+        Returns: the new frames, (steps, batch, …).
+        """
+        code = self.encoder(self._flat(prefix)).unflatten(0, prefix.shape[:2]) if len(prefix) else prefix
+        state, frames = self._start(prefix.shape[1]), []
+        for t in range(len(prefix) + steps):
+            psi, state = self._step(state, None if context is None else context[t])
+            if t < len(prefix):
+                q = self._believe(psi, self.evidence(code[t]))
+                z, mean, seen = q.sample(torch.randn_like(q.mean)), q.mean, code[t]
+            else:
+                p = _normal(self.prior(psi))
+                z = mean = seen = p.sample(torch.randn_like(p.mean))
+                parameters = self.decode(z[None], psi[None])
+                x = self._draw(parameters)
+                frames.append((self._expect(parameters) if expected else x)[0])
+                if self.carry != "sample":
+                    seen = self.encoder(self._flat(x))
+                    mean = self._believe(psi, self.evidence(seen)).mean
+            state = (*state[:-1], self._carried(z, mean, seen))
+        return torch.stack(frames)
+
+    def _believe(self, psi: Tensor, evidence: Tensor) -> Normal:
+        return _normal(self.posterior((self.belief(psi) + evidence).relu()))
+
+    def _expect(self, parameters: Tensor) -> Tensor:
+        """Mean of the likelihood; of symbols their probabilities."""
+        if self.likelihood == "gaussian":
+            return parameters[:, :, 0]
+        return parameters.softmax(-1) if self.likelihood == "categorical" else parameters.sigmoid()
+
+    def _draw(self, parameters: Tensor) -> Tensor:
+        """A frame from the likelihood."""
+        if self.likelihood == "categorical":
+            return torch.distributions.Categorical(logits=parameters, validate_args=False).sample()
+        if self.likelihood == "bernoulli":
+            return torch.bernoulli(parameters.sigmoid())
+        mean, raw = parameters.unbind(2)
+        return Normal(mean, F.softplus(raw + ONE) + FLOOR).sample(torch.randn_like(mean))
+
     def infer(self, x: Tensor, context: Tensor | None = None) -> tuple[Normal, Tensor, Tensor]:
         """The posterior, a sample of it, (time, batch, latent_size), and ψ, (time, batch, psi_size)."""
         time, batch = x.shape[:2]
@@ -379,7 +442,7 @@ class TemporalGenerativeModel(nn.Module):
         means, deviations, samples, psis = [], [], [], []
         for t in range(time):
             psi, state = self._step(state, None if context is None else context[t])
-            q = _normal(self.posterior((self.belief(psi) + evidence[t]).relu()))
+            q = self._believe(psi, evidence[t])
             z = q.sample(noise[t])
             state = (*state[:-1], self._carried(z, q.mean, code[t]))
             means.append(q.mean)

@@ -134,7 +134,7 @@ def panorama(
     seen = (begin.unsqueeze(-1) + torch.arange(window)) % ring  # (steps, batch, window)
     frames = around.T.gather(0, seen.permute(0, 2, 1).reshape(-1, batch)).unflatten(0, (steps, window)).mT
     frames = frames + noise * torch.randn(frames.shape, generator=generator)
-    told = (begin >= ring)  # a turn is complete
+    told = begin >= ring  # a turn is complete
     context = torch.nn.functional.one_hot(turns, window + 1)[..., 1:].to(frames.dtype)
     return Episodes(frames, begin + window <= ring, told, context)
 
