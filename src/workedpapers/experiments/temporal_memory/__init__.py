@@ -1,0 +1,1 @@
+"""Generative models with a memory at work (paper `temporal_memory`)."""
