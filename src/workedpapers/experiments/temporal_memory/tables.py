@@ -13,10 +13,9 @@ RATES = (0.001, 0.003, 0.01)
 UPDATES = 2500
 
 BASE = Temporal(updates=UPDATES)
-#: The models that are compared; the wide VRNN has as many parameters as the largest of the others, or more.
+#: The models that are compared; the VRNN has more parameters than any of the others.
 MODELS: Mapping[str, Temporal] = {
     "VRNN": replace(BASE, memory="none", carry="both"),
-    "VRNN, wide": replace(BASE, memory="none", carry="both", hidden=128),
     "Introspection": BASE,
     "LRU": replace(BASE, memory="lru"),
     "NTM": replace(BASE, memory="ntm"),

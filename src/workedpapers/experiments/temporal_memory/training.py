@@ -50,7 +50,7 @@ class Temporal:
         carry, latent, code: as in `TemporalGenerativeModel`.
         hidden: units of the controller.
         addressing, reads: of the memory; it has as many rows as there are frames, `width` numbers in each slot.
-        told: a model that need not remember: the answer to the parity is its context.
+        answered: a model that need not remember: the answer to the parity is its context.
         scored: frames that the training counts, "all" or those "told" by the past.
         free: nats of KL a frame that cost nothing in training ("free bits").
         learning_rate, updates, batch: of Adam.
@@ -70,7 +70,7 @@ class Temporal:
     addressing: Addressing = "lag"
     reads: int = 1
     width: int = 24
-    told: bool = False
+    answered: bool = False
     scored: str = "all"
     free: float = 0.0
     learning_rate: float = 0.003
@@ -135,7 +135,7 @@ def draw(config: Temporal, part: str, batch: int, generator: torch.Generator) ->
     if config.task == "pointer":
         return sequences.pointer(images, labels, batch, stored, recalled, generator)
     if config.task == "parity":
-        return sequences.parity(images, labels, batch, stored, recalled, generator, told=config.told)
+        return sequences.parity(images, labels, batch, stored, recalled, generator, told=config.answered)
     raise ValueError(f"unknown task {config.task!r}")
 
 
@@ -146,7 +146,7 @@ def build(config: Temporal) -> TemporalGenerativeModel:
     """
     pixels: int = {"panorama": WINDOW, "strings": len(SYMBOLS)}.get(config.task, PIXELS[config.stock])
     likelihood = {"panorama": "gaussian", "strings": "categorical"}.get(config.task, "bernoulli")
-    context = {"walk": 4, "panorama": WINDOW, "parity": 3 if config.told else 0}.get(config.task, 0)
+    context = {"walk": 4, "panorama": WINDOW, "parity": 3 if config.answered else 0}.get(config.task, 0)
     widths = {"sample": config.latent, "mean": config.latent, "code": config.code, "both": config.latent + config.code}
     width, rows = widths[config.carry], config.frames
     memory: Recurrent
