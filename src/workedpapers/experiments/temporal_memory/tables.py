@@ -11,6 +11,7 @@ SEEDS = range(3)
 SEARCH = (100,)
 RATES = (0.001, 0.003, 0.01)
 UPDATES = 2500
+LENGTHS = (1, 2, 4, 8)  # frames to keep
 
 BASE = Temporal(updates=UPDATES)
 #: The models that are compared; the VRNN has more parameters than any of the others.
@@ -21,6 +22,63 @@ MODELS: Mapping[str, Temporal] = {
     "NTM": replace(BASE, memory="ntm"),
     "DNC": replace(BASE, memory="dnc"),
 }
+#: The tasks, each with its sizes.
+TASKS: Mapping[str, Mapping[str, object]] = {
+    "recall": {"samples": 100, "shown": True},
+    "parity": {"task": "parity"},
+    "one-shot": {"stock": "omniglot", "latent": 32, "code": 128},
+    "pointer": {"task": "pointer", "stored": 4, "recalled": 3},
+    "cue": {"task": "cue", "stored": 4, "recalled": 2, "shown": True},
+    "walk": {"task": "walk", "stored": 3, "recalled": 16},
+    "panorama": {"task": "panorama", "recalled": 12},
+    "strings": {"task": "strings", "stored": 3},
+}
+WIDE = {"hidden": 192}  # of a VRNN: units of the controller
+
+
+def _on(task: str, arm: Temporal, **changes: object) -> Temporal:
+    return replace(arm, **{**TASKS[task], **changes})  # type: ignore[arg-type]
+
+
+VRNN, INTROSPECTION = MODELS["VRNN"], MODELS["Introspection"]
+_plain = {"samples": 0, "shown": False}
+#: By table and arm.
+ARMS: Mapping[str, Mapping[str, Temporal]] = {
+    **{task: {name: _on(task, arm) for name, arm in MODELS.items()} for task in TASKS},
+    "ceilings": {"parity, answered": _on("parity", VRNN, answered=True)},
+    "addressing": {
+        f"{task}, {by}": _on(task, INTROSPECTION, addressing=by, **_plain)
+        for task in ("recall", "pointer", "cue")
+        for by in ("content", "both")
+    },
+    "lengths": {
+        f"{name}, {length}": replace(arm, stored=length, recalled=1)
+        for length in LENGTHS
+        for name, arm in {
+            "VRNN": VRNN,
+            "VRNN, wide": replace(VRNN, **WIDE),
+            "Introspection": INTROSPECTION,
+            "LRU": MODELS["LRU"],
+        }.items()
+    },
+    "carry": {
+        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "code", "both")},
+        **{f"VRNN, {carry}": replace(VRNN, carry=carry) for carry in ("sample", "code")},
+    },
+    "scored": {
+        "Introspection": replace(INTROSPECTION, scored="told"),
+        "VRNN": replace(VRNN, scored="told"),
+    },
+    "free": {"Introspection": replace(INTROSPECTION, free=2.0), "VRNN": replace(VRNN, free=2.0)},
+    "longer": {
+        "VRNN": replace(VRNN, updates=4 * UPDATES),
+        "VRNN, wide": replace(VRNN, updates=4 * UPDATES, **WIDE),
+        "Introspection": replace(INTROSPECTION, updates=4 * UPDATES),
+    },
+    "mnist": {
+        name: replace(MODELS[name], stock="mnist", latent=32, code=128) for name in ("VRNN", "Introspection", "DNC")
+    },
+}
 
 
 def table(configs: Sequence[Temporal], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Temporal]:
@@ -28,4 +86,9 @@ def table(configs: Sequence[Temporal], seeds: Sequence[int] = SEEDS, scale: str 
     return Experiment("temporal_memory", Temporal, run, {scale: configs}, {scale: seeds})
 
 
-SEARCH_RATES = table([replace(arm, learning_rate=r) for arm in MODELS.values() for r in RATES], SEARCH)
+def named(group: str, *names: str) -> Experiment[Temporal]:
+    """Some arms of a table, all if none is named."""
+    return table([ARMS[group][name] for name in names or ARMS[group]])
+
+
+SEARCH_RATES = table([replace(arm, learning_rate=rate) for arm in MODELS.values() for rate in RATES], SEARCH)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ HELD_OUT = 6  # alphabets to test on
 TEST_SEED = 1_000_000
 TESTED = 1000  # sequences, the same for all
 POINTS = 20  # of a training curve
+SHOWN = 4  # sequences whose continuations are kept
 CLIPPED = 1.0  # norm of the gradient
 WARM, COOL = 50, 0.3  # updates in which the rate rises; last part of them in which it falls to nothing
 
@@ -251,32 +253,32 @@ def run(config: Temporal, seed: int, device: torch.device) -> dict[str, object]:
 
 @torch.no_grad()
 def show(model: TemporalGenerativeModel, episodes: Episodes) -> dict[str, object]:
-    """Attention over frames and continuations, for one sequence of the test.
+    """Attention over frames, and continuations, for the first sequences of the test.
 
-    Returns: `attention`: by frame, by row of the memory, the first read head's weights (of Introspection the newest
-        row first); `frames`, `continued`: pixels in per cent, of the sequence and of means after the new frames.
+    Returns: `attention`: of the first, by frame, by row of the memory, the first read head's weights (of Introspection
+        the newest row first); `frames`, `continued`: by sequence, frame and pixel, per cent: what was shown, and means
+        of what the model goes on with after the new frames.
     """
-    x = episodes.frames[:, :1]
-    context = None if episodes.context is None else episodes.context[:, :1]
+    x, _, _, context = (None if part is None else part[:, :SHOWN] for part in episodes)
+    assert x is not None
     weights: list[list[float]] = []
     read = model.memory.read
 
-    def watched(state: object, hidden: Tensor) -> tuple[Tensor, object]:
+    def watched(state: Any, hidden: Tensor) -> tuple[Tensor, Any]:
         out, after = read(state, hidden)
-        if isinstance(model.memory, Introspection):
-            row = model.memory.weights(state, hidden)[0, 0]
-        else:
-            row = after.weights[0, 0]
-        weights.append([round(float(w), 3) for w in row])
+        memory = model.memory
+        row = memory.weights(state, hidden) if isinstance(memory, Introspection) else after.weights
+        weights.append([round(float(w), 3) for w in row[0, 0]])
         return out, after
 
-    model.memory.read = watched  # type: ignore[method-assign]
-    model(x, context)
-    del model.memory.read
+    if model.memory.reads:
+        model.memory.read = watched  # type: ignore[method-assign]
+        model(x, context)
+        del model.memory.read
     begin = int(episodes.new[:, 0].sum())
     after = model.generate(x[:begin], len(x) - begin, context, expected=True)
-    percents = [[[round(100 * float(p)) for p in frame] for frame in part[:, 0]] for part in (x, after)]
-    return {"attention": weights, "frames": percents[0], "continued": percents[1]}
+    percent = [(100 * part).round().int().transpose(0, 1).tolist() for part in (x, after)]
+    return {"attention": weights, "frames": percent[0], "continued": percent[1]}
 
 
 def patience(values: list[float], level: float) -> float:
