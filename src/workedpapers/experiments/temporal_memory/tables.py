@@ -58,12 +58,16 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
             "VRNN": VRNN,
             "VRNN, wide": replace(VRNN, **WIDE),
             "Introspection": INTROSPECTION,
-            "LRU": MODELS["LRU"],
         }.items()
     },
     "carry": {
         **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "code", "both")},
         **{f"VRNN, {carry}": replace(VRNN, carry=carry) for carry in ("sample", "code")},
+    },
+    "carry, panorama": {
+        "VRNN, sample": _on("panorama", VRNN, carry="sample"),
+        "Introspection, both": _on("panorama", INTROSPECTION, carry="both"),
+        "LRU, both": _on("panorama", MODELS["LRU"], carry="both"),
     },
     "scored": {
         "Introspection": replace(INTROSPECTION, scored="told"),
@@ -92,3 +96,5 @@ def named(group: str, *names: str) -> Experiment[Temporal]:
 
 
 SEARCH_RATES = table([replace(arm, learning_rate=rate) for arm in MODELS.values() for rate in RATES], SEARCH)
+#: What the lesson trains before the reader's eyes.
+LIVE = Temporal(stored=4, recalled=2, hidden=64, updates=700, learning_rate=0.005)
