@@ -29,7 +29,7 @@ TASKS: Mapping[str, Mapping[str, object]] = {
     "one-shot": {"stock": "omniglot", "latent": 32, "code": 128},
     "pointer": {"task": "pointer", "stored": 4, "recalled": 3},
     "cue": {"task": "cue", "stored": 4, "recalled": 2, "shown": True},
-    "walk": {"task": "walk", "stored": 3, "recalled": 16},
+    "walk": {"task": "walk", "stored": 3, "recalled": 12},
     "panorama": {"task": "panorama", "recalled": 12},
     "strings": {"task": "strings", "stored": 3},
 }
@@ -48,7 +48,7 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
     "ceilings": {"parity, answered": _on("parity", VRNN, answered=True)},
     "addressing": {
         f"{task}, {by}": _on(task, INTROSPECTION, addressing=by, **_plain)
-        for task in ("recall", "pointer", "cue")
+        for task in ("recall", "cue")
         for by in ("content", "both")
     },
     "lengths": {
@@ -62,7 +62,7 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
     },
     "carry": {
         **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "code", "both")},
-        **{f"VRNN, {carry}": replace(VRNN, carry=carry) for carry in ("sample", "code")},
+        "VRNN, sample": replace(VRNN, carry="sample"),
     },
     "carry, panorama": {
         "VRNN, sample": _on("panorama", VRNN, carry="sample"),
@@ -75,13 +75,10 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
     },
     "free": {"Introspection": replace(INTROSPECTION, free=2.0), "VRNN": replace(VRNN, free=2.0)},
     "longer": {
-        "VRNN": replace(VRNN, updates=4 * UPDATES),
-        "VRNN, wide": replace(VRNN, updates=4 * UPDATES, **WIDE),
-        "Introspection": replace(INTROSPECTION, updates=4 * UPDATES),
+        "VRNN": replace(VRNN, updates=3 * UPDATES),
+        "Introspection": replace(INTROSPECTION, updates=3 * UPDATES),
     },
-    "mnist": {
-        name: replace(MODELS[name], stock="mnist", latent=32, code=128) for name in ("VRNN", "Introspection", "DNC")
-    },
+    "mnist": {name: replace(MODELS[name], stock="mnist", latent=32, code=128) for name in ("VRNN", "Introspection")},
 }
 
 
