@@ -471,9 +471,8 @@ class TemporalGenerativeModel(nn.Module):
                 psi, state = self._step(state, None if context is None else context[t])
                 q = self._believe(psi, self.evidence(codes[t])) if t < time else self._before(psi)
                 z = q.sample(torch.randn_like(q.mean))
-            if t < time:
-                code = codes[t]
-            else:
+            code = codes[t] if t < time else z  # "sample" has no use for it
+            if t >= time:
                 parameters = self.decode(z[None], psi[None])
                 x = self._draw(parameters)
                 frames.append((self._expect(parameters) if expected else x)[0])
@@ -493,12 +492,13 @@ class TemporalGenerativeModel(nn.Module):
         with _no_autocast(x.device):
             evidence = self.evidence(codes)
             noise = _wide(evidence).new_empty(time, batch, self.latent_size).normal_()
+            known = codes.unbind(0), evidence.unbind(0), noise.unbind(0), (None,) * time if context is None else context
             state, steps = self._start(batch), []
-            for t in range(time):
-                psi, state = self._step(state, None if context is None else context[t])
-                q = self._believe(psi, evidence[t])
-                z = q.sample(noise[t])
-                state = state._replace(carried=self._carried(z, q.mean, codes[t]))
+            for code, seen, epsilon, told in zip(*known, strict=True):
+                psi, state = self._step(state, told)
+                q = self._believe(psi, seen)
+                z = q.sample(epsilon)
+                state = state._replace(carried=self._carried(z, q.mean, code))
                 steps.append((*q, z, psi))
         mean, deviation, z, psi = (torch.stack(part) for part in zip(*steps, strict=True))
         return Normal(mean, deviation), z, psi
@@ -548,8 +548,9 @@ class TemporalGenerativeModel(nn.Module):
         fed = (hidden.new_zeros(len(hidden), self.memory.width),) if carried is None else carried
         known = (*fed, hidden) if context is None else (*fed, context, hidden)
         gates = torch.addmm(bias, torch.cat([_cast(part, hidden.dtype) for part in known], 1), weight)
+        width = self.memory.hidden_size
         i, f, _, o = gates.sigmoid().chunk(4, 1)
-        cell = torch.addcmul(f * cell, i, gates.chunk(4, 1)[2].tanh())
+        cell = torch.addcmul(f * cell, i, gates.narrow(1, 2 * width, width).tanh())
         hidden = o * cell.tanh()
         if self.gates is None:
             return hidden, state._replace(hidden=hidden, cell=cell)
