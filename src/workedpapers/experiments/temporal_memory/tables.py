@@ -29,7 +29,7 @@ TASKS: Mapping[str, Mapping[str, object]] = {
     "one-shot": {"stock": "omniglot", "latent": 32, "code": 128},
     "pointer": {"task": "pointer", "stored": 4, "recalled": 3},
     "cue": {"task": "cue", "stored": 4, "recalled": 2, "shown": True},
-    "walk": {"task": "walk", "stored": 3, "recalled": 12},
+    "walk": {"task": "walk", "stored": 3, "recalled": 16},
     "panorama": {"task": "panorama", "recalled": 12},
     "strings": {"task": "strings", "stored": 3},
 }
@@ -45,6 +45,9 @@ _plain = {"samples": 0, "shown": False}
 #: By table and arm.
 ARMS: Mapping[str, Mapping[str, Temporal]] = {
     **{task: {name: _on(task, arm) for name, arm in MODELS.items()} for task in TASKS},
+    "small walk": {
+        name: _on("walk", MODELS[name], stored=2, recalled=10) for name in ("VRNN", "Introspection", "LRU", "DNC")
+    },
     "ceilings": {"parity, answered": _on("parity", VRNN, answered=True)},
     "addressing": {
         f"{task}, {by}": _on(task, INTROSPECTION, addressing=by, **_plain)
