@@ -64,13 +64,19 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
         }.items()
     },
     "carry": {
-        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "code", "both")},
+        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "both")},
+        "Introspection, code": replace(INTROSPECTION, carry="code", shown=True),
+        "LRU, code": replace(MODELS["LRU"], carry="code"),
         "VRNN, sample": replace(VRNN, carry="sample"),
     },
     "carry, panorama": {
         "VRNN, sample": _on("panorama", VRNN, carry="sample"),
         "Introspection, both": _on("panorama", INTROSPECTION, carry="both"),
         "LRU, both": _on("panorama", MODELS["LRU"], carry="both"),
+    },
+    "carry, strings": {
+        "LRU, both": _on("strings", MODELS["LRU"], carry="both"),
+        "Introspection, both": _on("strings", INTROSPECTION, carry="both", addressing="both"),
     },
     "scored": {
         "Introspection": replace(INTROSPECTION, scored="told"),
