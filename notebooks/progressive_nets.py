@@ -311,6 +311,21 @@ slopes = [delta_2.T @ hidden[0][j] for j in (0, 1)]
 autograd = torch.autograd.grad(squares, layer.lateral.weight)[0]
 check("PNN.4", torch.cat(slopes, 1), autograd, "two lateral matrices, six examples")
 
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (PNN.4) one layer further down, and one example at a time
+W_2, first = layer.own.weight, network.columns[2].layers[0].own
+delta_1 = (hidden[0][2] > 0) * (delta_2 @ W_2)
+sides = []
+for n in range(6):
+    output, lower = network.run(points[n : n + 1], "third")
+    squares = 0.5 * ((output - targets[n]) ** 2).sum()
+    found = torch.autograd.grad(squares, (layer.lateral.weight, first.bias))
+    old = torch.cat([lower[0][j][0] for j in (0, 1)])
+    sides.append((torch.outer(delta_2[n], old), found[0], delta_1[n], found[1]))
+side, lateral, below, bias = map(torch.stack, zip(*sides, strict=True))
+check("PNN.4", side, lateral, "lateral matrices, each of six examples")
+check("PNN.4", below, bias, "the slope one layer further down")
+
 # %% [markdown]
 # And forwards? Column $j$ reads columns before it only. Whatever happens to the weights $\theta^{(k)}$ of a later column,
 #
@@ -336,18 +351,37 @@ print(moved.int().numpy())
 # @title Checks of (PNN.5): who notices, and bit by bit after training
 allowed = torch.tensor([[float(not j < k) for k in range(3)] for j in range(3)])
 check("PNN.5", moved, allowed, "task j notices column k where k is not later")
-before = [network(points, name).clone() for name in names[:2]]
+
+
+def activations(name):  # of all layers of a task's column
+    output, hidden = network.run(points, name)
+    return [*(row[-1].clone() for row in hidden), output]
+
+
+noticed, read = torch.zeros(3, 3, 3), torch.zeros(3, 3, 3)
+for k in range(3):
+    before = [activations(name) for name in names]
+    with torch.no_grad():
+        for weight in network.columns[k].parameters():
+            weight.mul_(1.1)
+    for j, name in enumerate(names):
+        for i, h in enumerate(activations(name)):
+            noticed[i, j, k] = not torch.equal(h, before[j][i])
+            read[i, j, k] = j == k or (i > 0 and not j < k)  # layer 1: no laterals
+check("PNN.5", noticed, read, "the same for every layer")
+before = [h for name in names[:2] for h in activations(name)]
 newest = network(points, "third")
 optimiser = torch.optim.AdamW(network.parameters(), lr=0.1, weight_decay=0.5)
 for _ in range(20):
     optimiser.zero_grad()
     network(points, "third").square().sum().backward()
     optimiser.step()
-after = [network(points, name) for name in names[:2]]
+after = [h for name in names[:2] for h in activations(name)]
 for b, a in zip(before, after, strict=True):
-    assert torch.equal(b, a), "an old answer has moved"
+    assert torch.equal(b, a), "an old layer has moved"
 assert not torch.equal(network(points, "third"), newest), "nothing was trained"
-check("PNN.5", torch.stack(after), torch.stack(before), "bitwise, after training")
+after, before = (torch.cat(side, 1) for side in (after, before))
+check("PNN.5", after, before, "bitwise, every layer, after training")
 
 # %% [markdown]
 # Row $j$, column $k$: task 1 notices only column 1. Twenty steps of AdamW on *all* parameters, weight decay included, leave the old answers as they were, bit by bit. That needs care in code: optimisers skip a weight whose gradient is `None`, but one that is frozen with a gradient of zero left over still feels weight decay and momentum. That, and running averages of a batch norm, are in [section 10 of the theory](progressive_nets_theory.ipynb).
@@ -529,39 +563,34 @@ check("PNN.5", after, before, "an old optimiser, a leftover gradient, weight dec
 #
 # multiplications a layer with linear laterals; the second if the frozen activations are at hand.
 
+
 # %%
-n, r, K = 8, 3, 5
+def built(n, K, **options):
+    def layers(k):
+        return nn.Sequential(nn.Linear(3, n), nn.Linear(n, n))
+
+    made = ProgressiveNetwork(layers, **options)
+    for k in range(K):
+        made.add_column(str(k), 1)
+    return made
 
 
-def count(make):  # weights of one hidden layer, counted in library networks
+def count(network):  # weights of the second hidden layer, all columns
     total = 0
-    for c in make().columns:
+    for c in network.columns:
         layer = c.layers[1]
         for part in (layer.own, layer.lateral, getattr(layer, "project", None)):
             total += part.weight.numel() if part is not None else 0
     return total
 
 
-def built(**options):
-    two = nn.Sequential
-    made = ProgressiveNetwork(
-        lambda k: two(nn.Linear(3, n), nn.Linear(n, n)), **options
-    )
-    for k in range(K):
-        made.add_column(str(k), 1)
-    return made
-
-
 # %%
-linear = n**2 * K * (K + 1) / 2  # (PNN.7)
-adapter = K * n**2 + r * n * (K + 2) * (K - 1) / 2  # (PNN.8)
-check("PNN.7", count(built), linear, "five columns of eight units")
-check(
-    "PNN.8",
-    count(lambda: built(lateral="adapter", adapter_width=r)),
-    adapter,
-    "adapters of width three",
-)
+for n, r, K in ((8, 3, 5), (5, 2, 3)):
+    linear = n**2 * K * (K + 1) / 2  # (PNN.7)
+    adapter = K * n**2 + r * n * (K + 2) * (K - 1) / 2  # (PNN.8)
+    check("PNN.7", count(built(n, K)), linear, f"{K} columns of {n} units")
+    small = built(n, K, lateral="adapter", adapter_width=r)
+    check("PNN.8", count(small), adapter, f"adapters of width {r}")
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Checks of (PNN.7) to (PNN.10), by sums and by counted operations
@@ -576,25 +605,29 @@ for size, width, columns in ((3, 2, 4), (7, 7, 2), (60, 5, 6)):
     narrow = [size**2] + [
         size**2 + (size / k) * ((k - 1) * size + size) for k in range(2, columns + 1)
     ]
-    check(
-        "PNN.9",
-        (2 * columns - 1) * size**2 + 0.0,
-        float(sum(narrow)),
-        "narrower and narrower",
-    )
+    right = float(sum(narrow))
+    check("PNN.9", (2.0 * columns - 1) * size**2, right, "narrower and narrower")
+for n, K in ((12, 4), (6, 3)):  # the last column of a network with k columns
+    total = count(built(n, 1))
+    for k in range(2, K + 1):
+        made, shorter = (
+            built(n, columns, lateral="adapter", adapter_width=n // k)
+            for columns in (k, k - 1)
+        )
+        total += count(made) - count(shorter)
+    check("PNN.9", (2 * K - 1) * n**2, total, f"{K} columns of {n}, by the library")
 from torch.utils.flop_counter import FlopCounterMode
 
-deep = built()
 one = torch.randn(1, 3)
-for k in (1, 3, 5):
-    counted = []
+for n, k in ((8, 1), (8, 3), (8, 5), (5, 4), (3, 2)):
+    deep, counted = built(n, k), []
     for features in (None, deep.features(one, str(k - 1))):
         with FlopCounterMode(display=False) as counter:
             deep(one, str(k - 1), features)
         first = 3 * n * (k if features is None else 1)  # the first layers
         counted.append(counter.get_total_flops() / 2 - first - n * k)  # and the output
     everything, cached = n**2 * k * (k + 1) / 2, k * n**2  # (PNN.10)
-    check("PNN.10", everything, float(counted[0]), f"column {k}, all run")
+    check("PNN.10", everything, float(counted[0]), f"column {k} of {n} units, all run")
     check("PNN.10", float(cached), float(counted[1]), f"column {k}, cached")
 
 

@@ -33,6 +33,9 @@ Addressing = Literal["lag", "content", "both"]
 
 FLOOR = 1e-4  # of standard deviations
 ONE = math.log(math.e - 1)  # softplus(ONE) = 1
+#: Added to the first biases of a Turing memory's heads: it begins by writing slot after slot and reading by content.
+TAPE = {"gate": [-3.0], "shift": [0.0, 0.0, 4.0]}
+LOOK_UP = {"strength": [3.0], "gate": [3.0], "shift": [0.0, 3.0, 0.0]}
 
 
 class Normal(NamedTuple):
@@ -157,6 +160,10 @@ class _Heads(nn.Module):
         self.sizes = sizes
         self.linear = nn.Linear(inputs, sum(sizes.values()))
 
+    def part(self, name: str) -> Tensor:
+        """The biases behind one part."""
+        return dict(zip(self.sizes, self.linear.bias.split(tuple(self.sizes.values())), strict=True))[name]
+
     def forward(self, hidden: Tensor, carried: Tensor | None = None) -> dict[str, Tensor]:
         if carried is not None:
             hidden = torch.cat((hidden, _cast(carried, hidden.dtype)), 1)
@@ -200,6 +207,8 @@ class NeuralTuring(Recurrent):
 
     Addressed by content, by interpolation and by shift, see `TuringMemory`.
 
+    Begins as a tape: writing moves on by a slot, reading goes by content. With torch's biases it learned no recall.
+
     Args: hidden_size, width: see `Recurrent`; slots, slot_width, reads: sizes of the memory, which has one write head.
     Raises: ValueError, TypeError: a size that is no int of at least one.
     """
@@ -215,6 +224,11 @@ class NeuralTuring(Recurrent):
         self.read_heads = _Heads(
             hidden_size, keys=reads * slot_width, strength=reads, gate=reads, shift=reads * SHIFTS, power=reads
         )
+        with torch.no_grad():
+            for heads, starts in ((self.write_heads, TAPE), (self.read_heads, LOOK_UP)):
+                for name, start in starts.items():
+                    part = heads.part(name)
+                    part += torch.tensor(start).repeat(len(part) // len(start))
 
     def reset(self, batch: int) -> TuringState:
         """Zeros, all heads at the first slot."""

@@ -39,11 +39,20 @@ def recall(images: Tensor, batch: int, stored: int, recalled: int, generator: to
 
 
 def parity(
-    images: Tensor, labels: Tensor, batch: int, stored: int, recalled: int, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    batch: int,
+    stored: int,
+    recalled: int,
+    generator: torch.Generator,
+    *,
+    told: bool = False,
 ) -> Episodes:
     """Random digits, then for each of the first of them, in order, a random one where it is odd, else a random zero.
 
-    Args: images: (stock, pixels); labels: their digits, (stock,); the rest as for `recall`.
+    Args:
+        images: (stock, pixels); labels: their digits, (stock,); the rest as for `recall`.
+        told: whether the context tells of each frame whether it is a random digit, a zero or a one (one-hot).
     """
     _check(stored, recalled)
     shown = _draw(len(images), (stored, batch), generator)
@@ -53,7 +62,11 @@ def parity(
         stock = (labels == digit).nonzero()[:, 0]
         drawn = stock[_draw(len(stock), (recalled, batch), generator)]
         answers = torch.where(odd == bool(digit), drawn, answers)
-    return _told(images[torch.cat((shown, answers))], stored)
+    episodes = _told(images[torch.cat((shown, answers))], stored)
+    if told:
+        kind = torch.cat((torch.zeros_like(shown), 1 + odd.long()))
+        episodes = episodes._replace(context=torch.nn.functional.one_hot(kind, 3).to(images.dtype))
+    return episodes
 
 
 def pointer(

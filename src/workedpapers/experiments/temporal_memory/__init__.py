@@ -1,0 +1,18 @@
+"""Generative models with a memory at work (paper `temporal_memory`).
+
+`training` is a row: a model trained and tested; `tables` are what the experiments page asks.
+"""
+
+from typing import Any
+
+from workedpapers.lab import Experiment
+
+from .tables import ARMS, LIVE, SEARCH_RATES, named
+from .training import Temporal, draw, measure, run, train
+
+__all__ = ["ARMS", "EXPERIMENTS", "LIVE", "Temporal", "draw", "measure", "named", "run", "train"]
+
+EXPERIMENTS: dict[str, Experiment[Any]] = {
+    "search_rates": SEARCH_RATES,
+    **{group: named(group) for group in ARMS},
+}

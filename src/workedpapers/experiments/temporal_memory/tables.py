@@ -1,0 +1,100 @@
+"""What is trained for the experiments page, and at which rates."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from workedpapers.lab import Experiment
+
+from .training import Temporal, run
+
+SEEDS = range(3)
+SEARCH = (100,)
+RATES = (0.001, 0.003, 0.01)
+UPDATES = 2500
+LENGTHS = (1, 2, 4, 8)  # frames to keep
+
+BASE = Temporal(updates=UPDATES)
+#: The models that are compared; the VRNN has more parameters than any of the others.
+MODELS: Mapping[str, Temporal] = {
+    "VRNN": replace(BASE, memory="none", carry="both"),
+    "Introspection": BASE,
+    "LRU": replace(BASE, memory="lru"),
+    "NTM": replace(BASE, memory="ntm"),
+    "DNC": replace(BASE, memory="dnc"),
+}
+#: The tasks, each with its sizes.
+TASKS: Mapping[str, Mapping[str, object]] = {
+    "recall": {"samples": 100, "shown": True},
+    "parity": {"task": "parity"},
+    "one-shot": {"stock": "omniglot", "latent": 32, "code": 128},
+    "pointer": {"task": "pointer", "stored": 4, "recalled": 3},
+    "cue": {"task": "cue", "stored": 4, "recalled": 2, "shown": True},
+    "walk": {"task": "walk", "stored": 3, "recalled": 16},
+    "panorama": {"task": "panorama", "recalled": 12},
+    "strings": {"task": "strings", "stored": 3},
+}
+WIDE = {"hidden": 192}  # of a VRNN: units of the controller
+
+
+def _on(task: str, arm: Temporal, **changes: object) -> Temporal:
+    return replace(arm, **{**TASKS[task], **changes})  # type: ignore[arg-type]
+
+
+VRNN, INTROSPECTION = MODELS["VRNN"], MODELS["Introspection"]
+_plain = {"samples": 0, "shown": False}
+#: By table and arm.
+ARMS: Mapping[str, Mapping[str, Temporal]] = {
+    **{task: {name: _on(task, arm) for name, arm in MODELS.items()} for task in TASKS},
+    "small walk": {
+        name: _on("walk", MODELS[name], stored=2, recalled=10) for name in ("VRNN", "Introspection", "LRU", "DNC")
+    },
+    "ceilings": {"parity, answered": _on("parity", VRNN, answered=True)},
+    "addressing": {
+        f"{task}, {by}": _on(task, INTROSPECTION, addressing=by, **_plain)
+        for task in ("recall", "cue")
+        for by in ("content", "both")
+    },
+    "lengths": {
+        f"{name}, {length}": replace(arm, stored=length, recalled=1)
+        for length in LENGTHS
+        for name, arm in {
+            "VRNN": VRNN,
+            "VRNN, wide": replace(VRNN, **WIDE),
+            "Introspection": INTROSPECTION,
+        }.items()
+    },
+    "carry": {
+        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "code", "both")},
+        "VRNN, sample": replace(VRNN, carry="sample"),
+    },
+    "carry, panorama": {
+        "VRNN, sample": _on("panorama", VRNN, carry="sample"),
+        "Introspection, both": _on("panorama", INTROSPECTION, carry="both"),
+        "LRU, both": _on("panorama", MODELS["LRU"], carry="both"),
+    },
+    "scored": {
+        "Introspection": replace(INTROSPECTION, scored="told"),
+        "VRNN": replace(VRNN, scored="told"),
+    },
+    "free": {"Introspection": replace(INTROSPECTION, free=2.0), "VRNN": replace(VRNN, free=2.0)},
+    "longer": {
+        "VRNN": replace(VRNN, updates=3 * UPDATES),
+        "Introspection": replace(INTROSPECTION, updates=3 * UPDATES),
+    },
+    "mnist": {name: replace(MODELS[name], stock="mnist", latent=32, code=128) for name in ("VRNN", "Introspection")},
+}
+
+
+def table(configs: Sequence[Temporal], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Temporal]:
+    """A table of the page."""
+    return Experiment("temporal_memory", Temporal, run, {scale: configs}, {scale: seeds})
+
+
+def named(group: str, *names: str) -> Experiment[Temporal]:
+    """Some arms of a table, all if none is named."""
+    return table([ARMS[group][name] for name in names or ARMS[group]])
+
+
+SEARCH_RATES = table([replace(arm, learning_rate=rate) for arm in MODELS.values() for rate in RATES], SEARCH)
+#: What the lesson trains before the reader's eyes.
+LIVE = Temporal(stored=4, recalled=2, hidden=64, updates=700, learning_rate=0.005)
