@@ -474,7 +474,7 @@ class TemporalGenerativeModel(nn.Module):
             context: of prefix and new frames, (time + steps, batch, context_size).
             expected: whether to return means of the likelihood, of symbols their probabilities, instead of samples;
                 what is carried on is the same.
-        Returns: the new frames, (steps, batch, …).
+        Returns: the new frames, (steps, batch, …), of the prefix's dtype; means in float32 or wider.
         """
         _check_sizes(steps=steps)
         time, batch = self._check_frames("prefix", prefix, context, steps, least=0)
@@ -488,11 +488,12 @@ class TemporalGenerativeModel(nn.Module):
             code = codes[t] if t < time else z  # "sample" has no use for it
             if t >= time:
                 parameters = self.decode(z[None], psi[None])
-                x = self._draw(parameters)
+                x = _cast(self._draw(parameters), prefix.dtype)
                 frames.append((self._expect(parameters) if expected else x)[0])
                 if self.carry != "sample":
                     code = self._encode(x)[0]
-                    q = self._believe(psi, self.evidence(code))
+                    with _no_autocast(prefix.device):
+                        q = self._believe(psi, self.evidence(code))
             state = state._replace(carried=self._carried(z, q.mean, code))
         return torch.stack(frames)
 

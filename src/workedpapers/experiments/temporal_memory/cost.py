@@ -1,6 +1,6 @@
 """Time of an update: ours against a recurrent model with everything in its loop, and its memories against `dnc`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -100,7 +100,7 @@ def measure(config: Cost, seed: int, device: torch.device) -> dict[str, object]:
     """Time forward and backward of the same bound, interleaved on one thread.
 
     Returns: `ours_seconds` and `loop_seconds` (medians over the rounds), `ours_bytes` and `loop_bytes` kept for the
-        backward pass, `loop_ratio`, our time over the loop's (median of the rounds), `loop_best_ratio`, of the fastest.
+        backward pass, `ours_ratio`, our time over the loop's (median of the rounds), `ours_best_ratio`, of the fastest.
     """
     torch.manual_seed(seed)
     model = recurrent_model(config).to(device)
@@ -111,7 +111,7 @@ def measure(config: Cost, seed: int, device: torch.device) -> dict[str, object]:
         "ours": lambda: -model(x).total.sum(0).mean(),
         "loop": lambda: -looped(x, noise).mean(),
     }
-    return _timed(losses, config.repeats)
+    return _timed(losses, config.repeats, "loop")
 
 
 def memories(config: MemoryCost) -> dict[str, Recurrent]:
@@ -129,8 +129,9 @@ def memories(config: MemoryCost) -> dict[str, Recurrent]:
 def measure_memories(config: MemoryCost, seed: int, device: torch.device) -> dict[str, object]:
     """Time writes and reads of a sequence, forward and backward, the controller given, interleaved on one thread.
 
-    Returns: as `measure`, for our `dnc`, `ntm`, `lru` and `introspection`, and for `package`, the memory of the package
-        dnc, where that is installed; ratios are those of the time of our `dnc` over theirs.
+    Returns: `_seconds` and `_bytes` as `measure`, for our `dnc`, `ntm`, `lru` and `introspection` and for `package`,
+        the memory of the package dnc, a Differentiable Neural Computer; where that is installed also `_ratio` and
+        `_best_ratio` of ours, their time over the package's.
     """
     torch.manual_seed(seed)
     hidden = torch.randn(config.time, config.batch_size, config.hidden_size).to(device).requires_grad_()
@@ -143,7 +144,9 @@ def measure_memories(config: MemoryCost, seed: int, device: torch.device) -> dic
             reads.append(read)
         return torch.stack(reads).square().mean()
 
-    losses = {name: partial(run, memory.to(device)) for name, memory in memories(config).items()}
+    losses: dict[str, Callable[[], Tensor]] = {
+        name: partial(run, memory.to(device)) for name, memory in memories(config).items()
+    }
     package: Any = import_module("dnc") if find_spec("dnc") else None
     if hasattr(package, "Memory") and device.type == "cpu":
         inputs = config.hidden_size + config.width
@@ -156,25 +159,25 @@ def measure_memories(config: MemoryCost, seed: int, device: torch.device) -> dic
                 reads.append(read)
             return torch.stack(reads).square().mean()
 
-        losses["package"] = partial(run_package)
-    return _timed(losses, config.repeats)
+        losses["package"] = run_package
+    return _timed(losses, config.repeats, "package")
 
 
-def _timed(losses: dict[str, Any], repeats: int) -> dict[str, object]:
-    """Median seconds, bytes kept and ratios, the first one's time over theirs, of a forward and a backward pass."""
+def _timed(losses: Mapping[str, Callable[[], Tensor]], repeats: int, peer: str) -> dict[str, object]:
+    """Seconds and bytes kept of a forward and a backward pass, and the ratios of ours to the peer's, if it is there."""
 
     def update(loss: Callable[[], Tensor]) -> None:
         loss().backward()
 
-    timed = interleaved({name: partial(update, loss) for name, loss in losses.items()}, repeats)
-    first = next(iter(losses))
+    order = sorted(losses, key=lambda name: name != peer)  # ratios are the first one's time over the others'
+    timed = interleaved({name: partial(update, losses[name]) for name in order}, repeats)
     metrics: dict[str, object] = {}
-    for name, timing in timed.items():
-        metrics[f"{name}_seconds"] = timing.median_ms / 1e3
-        metrics[f"{name}_bytes"] = saved_bytes(losses[name])
-        if name != first:
-            metrics[f"{name}_ratio"] = timing.ratio
-            metrics[f"{name}_best_ratio"] = timed[first].min_ms / timing.min_ms
+    for name, loss in losses.items():
+        metrics[f"{name}_seconds"] = timed[name].median_ms / 1e3
+        metrics[f"{name}_bytes"] = saved_bytes(loss)
+        if peer in losses and name != peer:
+            metrics[f"{name}_ratio"] = 1 / timed[name].ratio
+            metrics[f"{name}_best_ratio"] = timed[name].min_ms / timed[peer].min_ms
     return metrics
 
 
