@@ -713,8 +713,11 @@ explore(
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Explore: what each model goes on with
-ALL = ("VRNN", *MEMORIES)
-ONE = {name: sweep(experiment.named("recall", name), "book").iloc[0] for name in ALL}
+ARMS = {name: ("recall", name) for name in ("VRNN", *MEMORIES)}
+ARMS["Introspection, code kept"] = ("carry", "Introspection, code")
+ONE = {
+    name: sweep(experiment.named(*arm), "book").iloc[0] for name, arm in ARMS.items()
+}
 
 
 def going_on(prefix, model):
@@ -740,12 +743,12 @@ def going_on(prefix, model):
 explore(
     going_on,
     alt="{model}, prefix {prefix}: six given digits, three true ones, three expected ones",
-    model=list(ALL),
+    model=list(ARMS),
     prefix=[1, 2, 3, 4],
 )
 
 # %% [markdown]
-# Models with a memory draw the right digit; the VRNN draws a blur of any. What is drawn is the kept digit *as its latent describes it*, smoother than the true one: a latent of sixteen numbers that told 5 nats does not hold every pixel.
+# The VRNN draws a blur that could be any digit. Models with a memory draw the right one, *as its latent describes it*: a latent that told 5 nats does not hold every pixel. Where the memory keeps the encoder's code instead of the drawn latent (`carry="code"`), the digit comes back nearly pixel by pixel. The latent is drawn with noise and every nat in it is paid for; the code is neither, and it is allowed: the forecast may use all of the past.
 #
 # ## 9. It works
 #

@@ -61,6 +61,7 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
             "VRNN": VRNN,
             "VRNN, wide": replace(VRNN, **WIDE),
             "Introspection": INTROSPECTION,
+            "Introspection, both": replace(INTROSPECTION, carry="both"),
         }.items()
     },
     "carry": {
