@@ -38,6 +38,14 @@ from workedpapers.progressive_nets import (
     fisher_information,
 )
 from workedpapers.recurrent_batch_norm import BatchNormLSTM, population_statistics
+from workedpapers.temporal_memory import (
+    DifferentiableNeuralComputer,
+    Introspection,
+    LeastRecentlyUsed,
+    NeuralTuring,
+    Recurrent,
+    TemporalGenerativeModel,
+)
 
 
 class OneDevice(TorchDispatchMode):
@@ -53,6 +61,15 @@ class OneDevice(TorchDispatchMode):
         if len(devices) > 1 and func is not torch.ops.aten._to_copy.default:
             raise AssertionError(f"{func} mixes devices: {', '.join(sorted(devices))}")
         return result
+
+
+TEMPORAL_MEMORIES = {
+    "Recurrent": lambda width: Recurrent(5, width),
+    "Introspection": lambda width: Introspection(5, width, 3, 2, addressing="both"),
+    "LeastRecentlyUsed": lambda width: LeastRecentlyUsed(5, width, 4, 3, 2),
+    "NeuralTuring": lambda width: NeuralTuring(5, width, 4, 3, 2),
+    "DifferentiableNeuralComputer": lambda width: DifferentiableNeuralComputer(5, width, 4, 3, 2),
+}
 
 
 def meta(*sizes):
@@ -385,3 +402,21 @@ def test_moving_a_tensor_and_scalars_are_let_through():
 def test_a_tensor_that_names_no_device_is_noticed_on_the_cpu(stray):
     with pytest.raises((AssertionError, RuntimeError, NotImplementedError)), torch.device("meta"), OneDevice():
         stray(halves("cpu", 2, 3))
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian", "categorical"])
+@pytest.mark.parametrize("memory", TEMPORAL_MEMORIES)
+@pytest.mark.parametrize(("default", "device"), [("cpu", "meta"), ("meta", "cpu")])
+def test_temporal_models_stay_on_the_device_of_their_parameters(memory, likelihood, default, device):
+    options = {"likelihood": likelihood, "carry": "both", "context_size": 1, "code_size": 3}
+    model = TemporalGenerativeModel(6, 2, TEMPORAL_MEMORIES[memory](5), **options).to(device)
+    symbols = likelihood == "categorical"
+    x = torch.zeros((4, 2) if symbols else (4, 2, 6), device=device, dtype=torch.int64 if symbols else torch.float32)
+    context = torch.zeros(4, 2, 1, device=device)
+    with torch.device(default), OneDevice():
+        bound = model(x, context)
+        bound.total.sum().backward()
+        made = [model.generate(x[:2], 2, context, expected=expected) for expected in (False, True)]
+        nearer = model.importance_bound(x, 3, context)
+    gradients = [parameter.grad for parameter in model.parameters()]
+    assert {tensor.device.type for tensor in [*bound, *made, nearer, *gradients]} == {device}

@@ -1,13 +1,13 @@
 """Generative models of sequences whose latents are kept in a memory and read again.
 
 Gemici, Hung, Santoro, Wayne, Mohamed, Rezende, Amos, Lillicrap, "Generative Temporal Models with Memory", 2017 (arXiv
-1702.04649). Equation tags are those of the chapter `notebooks/temporal_memory`.
+1702.04649). Equation tags are those of the chapter `notebooks/temporal_memory`. The text of the paper was not at hand:
+what is uncertain is an argument, and sizes and tasks are this book's.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from numbers import Integral
-from typing import Any, Literal, NamedTuple, cast, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,11 @@ from workedpapers.memory_augmented import (
     MemoryState,
     TuringMemory,
     TuringState,
+    _cast,
+    _check_choice,
+    _check_sizes,
+    _check_tensor,
+    _no_autocast,
     cosine_similarity,
 )
 
@@ -43,11 +48,11 @@ class Normal(NamedTuple):
     deviation: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Mean plus deviation times standard normal noise, eq. (GTM.5)."""
+        """Mean plus deviation times standard normal noise, of the same shape, eq. (GTM.6)."""
         return torch.addcmul(self.mean, self.deviation, noise)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """Log density, summed over the last dimension."""
+        """Log density in nats, summed over the last dimension."""
         scaled = (z - self.mean) / self.deviation
         return -(0.5 * scaled.square() + self.deviation.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
 
@@ -65,16 +70,20 @@ class Bound(NamedTuple):
 
 
 def kl_normal(q: Normal, p: Normal) -> Tensor:
-    """Kullback-Leibler divergence of q from p in nats, summed over the last dimension, eq. (GTM.6)."""
+    """Kullback-Leibler divergence of q from p in nats, summed over the last dimension, eq. (GTM.7)."""
     ratio = q.deviation / p.deviation
     apart = (q.mean - p.mean) / p.deviation
     return 0.5 * (ratio.square() + apart.square() - 1 - 2 * ratio.log()).sum(-1)
 
 
 class Recurrent(nn.Module):
-    """No memory but the controller's own state: with `carry="both"` the model is a variational recurrent network (VRNN).
+    """No memory but the controller's own state: with `carry="both"` a variational recurrent network (VRNN).
+
+    Every memory takes the controller, (batch, hidden_size), and writes what is carried, (batch, width). Its state is in
+    float32 or wider; nothing in it is changed in place.
 
     Args: hidden_size: units of the controller; width: of what is carried from one frame to the next.
+    Raises: ValueError, TypeError: a size that is no int of at least one.
     """
 
     reads = 0
@@ -106,6 +115,7 @@ class Introspection(Recurrent):
         reads: R, read heads.
         addressing: by "lag", as in the paper: a logit for each of the L places; by "content": key times row over
             √width; "both": the sum of the two. Places not yet written get no weight.
+    Raises: ValueError, TypeError: an argument outside what is listed.
     """
 
     def __init__(
@@ -119,29 +129,31 @@ class Introspection(Recurrent):
         self.keys = nn.Linear(hidden_size, reads * width) if addressing != "lag" else None
 
     def reset(self, batch: int) -> Tensor:
-        return next(self.parameters()).new_zeros(batch, 0, self.width)
+        """No rows."""
+        return _wide(next(self.parameters())).new_zeros(batch, 0, self.width)
 
     def write(self, state: Tensor, hidden: Tensor, carried: Tensor) -> Tensor:
-        return torch.cat((carried.unsqueeze(1), state[:, : self.span - 1]), 1)
+        """The newest row before the others, of which the oldest of L goes, eq. (GTM.9)."""
+        return torch.cat((_wide(carried).unsqueeze(1), state[:, : self.span - 1]), 1)
 
     def weights(self, state: Tensor, hidden: Tensor) -> Tensor:
-        """Read weights, (batch, reads, rows), newest row first."""
-        rows, scores = state.shape[1], 0.0
+        """Read weights, (batch, reads, rows), newest row first, eq. (GTM.10)."""
+        rows = state.shape[1]
+        scores: Any = 0.0
         if self.lags is not None:
-            scores = scores + self.lags(hidden).unflatten(1, (self.reads, self.span))[:, :, :rows]
+            scores = scores + _wide(self.lags(hidden)).unflatten(1, (self.reads, self.span))[:, :, :rows]
         if self.keys is not None:
-            keys = self.keys(hidden).unflatten(1, (self.reads, self.width))
+            keys = _wide(self.keys(hidden)).unflatten(1, (self.reads, self.width))
             scores = scores + torch.bmm(keys, state.mT) / math.sqrt(self.width)
-        return cast(Tensor, scores).softmax(-1)
+        return cast(Tensor, scores.softmax(-1))
 
     def read(self, state: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        if state.shape[1] == 0:
-            return hidden.new_zeros(len(hidden), self.reads, self.width), state
+        """Means of the rows, (batch, reads, width); zeros where there are none yet."""
         return torch.bmm(self.weights(state, hidden), state), state
 
 
 class _Heads(nn.Module):
-    """One linear layer whose outputs are cut into named parts."""
+    """One linear layer whose outputs, in float32 or wider, are cut into named parts."""
 
     def __init__(self, inputs: int, **sizes: int) -> None:
         super().__init__()
@@ -152,15 +164,18 @@ class _Heads(nn.Module):
         """The biases behind one part."""
         return dict(zip(self.sizes, self.linear.bias.split(tuple(self.sizes.values())), strict=True))[name]
 
-    def forward(self, *inputs: Tensor) -> dict[str, Tensor]:
-        parts = self.linear(torch.cat(inputs, 1)).split(tuple(self.sizes.values()), 1)
+    def forward(self, hidden: Tensor, carried: Tensor | None = None) -> dict[str, Tensor]:
+        if carried is not None:
+            hidden = torch.cat((hidden, _cast(carried, hidden.dtype)), 1)
+        parts = _wide(self.linear(hidden)).split(tuple(self.sizes.values()), 1)
         return dict(zip(self.sizes, parts, strict=True))
 
 
 class LeastRecentlyUsed(Recurrent):
     """The memory of the MANN chapter: reads by content, writes over what was used least, see `LeastRecentlyUsedMemory`.
 
-    Args: hidden_size, width: see `Recurrent`; slots, slot_width, reads: sizes of the memory.
+    Args: hidden_size, width: see `Recurrent`; slots, slot_width, reads: sizes of the memory; reads ≤ slots.
+    Raises: ValueError, TypeError: a size outside what is listed.
     """
 
     def __init__(self, hidden_size: int, width: int, slots: int, slot_width: int, reads: int = 1) -> None:
@@ -171,25 +186,31 @@ class LeastRecentlyUsed(Recurrent):
         self.read_heads = _Heads(hidden_size, keys=reads * slot_width, sharpness=reads)
 
     def reset(self, batch: int) -> MemoryState:
+        """Zeros, never used."""
         like = self.write_heads.linear.bias
         return self.memory.initial_state(batch, device=like.device, dtype=like.dtype)
 
     def write(self, state: MemoryState, hidden: Tensor, carried: Tensor) -> MemoryState:
+        """To the slots just read, or to the one used least."""
         heads = self.write_heads(hidden, carried)
         return self.memory.write(state, heads["contents"].unsqueeze(1), heads["gate"].sigmoid())
 
     def read(self, state: MemoryState, hidden: Tensor) -> tuple[Tensor, MemoryState]:
+        """Means of the slots, (batch, reads, slot_width), weighted by the cosine with a key."""
         heads = self.read_heads(hidden)
         keys = heads["keys"].unflatten(1, (self.reads, -1))
         return self.memory.read(state, keys, 1 + F.softplus(heads["sharpness"]))
 
 
 class NeuralTuring(Recurrent):
-    """The memory of the Neural Turing Machine: by content, by interpolation and by shift, see `TuringMemory`.
+    """The memory of the Neural Turing Machine (Graves, Wayne, Danihelka 2014), eqs. (GTM.21) to (GTM.23).
+
+    Addressed by content, by interpolation and by shift, see `TuringMemory`.
 
     Begins as a tape: writing moves on by a slot, reading goes by content. With torch's biases it learned no recall.
 
     Args: hidden_size, width: see `Recurrent`; slots, slot_width, reads: sizes of the memory, which has one write head.
+    Raises: ValueError, TypeError: a size that is no int of at least one.
     """
 
     def __init__(self, hidden_size: int, width: int, slots: int, slot_width: int, reads: int = 1) -> None:
@@ -210,6 +231,7 @@ class NeuralTuring(Recurrent):
                     part += torch.tensor(start).repeat(len(part) // len(start))
 
     def reset(self, batch: int) -> TuringState:
+        """Zeros, all heads at the first slot."""
         like = self.write_heads.linear.bias
         return self.memory.initial_state(batch, device=like.device, dtype=like.dtype)
 
@@ -225,11 +247,13 @@ class NeuralTuring(Recurrent):
         }
 
     def write(self, state: TuringState, hidden: Tensor, carried: Tensor) -> TuringState:
+        """Erase, then add."""
         heads = self.write_heads(hidden, carried)
         erase, contents = heads.pop("erase").sigmoid().unsqueeze(1), heads.pop("contents").unsqueeze(1)
         return self.memory.write(state, erase, contents, **self._addressed(heads, 1))
 
     def read(self, state: TuringState, hidden: Tensor) -> tuple[Tensor, TuringState]:
+        """Means of the slots, (batch, reads, slot_width)."""
         return self.memory.read(state, **self._addressed(self.read_heads(hidden), self.reads))
 
 
@@ -250,9 +274,12 @@ class ComputerState(NamedTuple):
 
 
 class DifferentiableNeuralComputer(Recurrent):
-    """The memory of Graves et al. 2016: allocation by usage, and links in the order of writing.
+    """The memory of Graves et al. 2016 (Nature 538): allocation by usage, and links in the order of writing.
+
+    Eqs. (GTM.24) to (GTM.29).
 
     Args: hidden_size, width: see `Recurrent`; slots, slot_width, reads: sizes of the memory, which has one write head.
+    Raises: ValueError, TypeError: a size that is no int of at least one.
     """
 
     def __init__(self, hidden_size: int, width: int, slots: int, slot_width: int, reads: int = 1) -> None:
@@ -266,12 +293,14 @@ class DifferentiableNeuralComputer(Recurrent):
         self.read_heads = _Heads(hidden_size, keys=reads * slot_width, strength=reads, modes=3 * reads)
 
     def reset(self, batch: int) -> ComputerState:
-        memory = self.write_heads.linear.bias.new_zeros(batch, self.slots, self.read_width)
+        """Zeros, nothing used, read or linked."""
+        memory = _wide(self.write_heads.linear.bias).new_zeros(batch, self.slots, self.read_width)
         row = memory.new_zeros(batch, self.slots)
         link = memory.new_zeros(batch, self.slots, self.slots)
         return ComputerState(memory, row, row, row, link, memory.new_zeros(batch, self.reads, self.slots))
 
     def write(self, state: ComputerState, hidden: Tensor, carried: Tensor) -> ComputerState:
+        """Free what was read, choose a slot by content or by usage, erase, add, link, eqs. (GTM.24) to (GTM.28)."""
         heads = self.write_heads(hidden, carried)
         kept = (1 - heads["free"].sigmoid().unsqueeze(-1) * state.weights).prod(1)
         usage = (state.usage + state.written - state.usage * state.written) * kept
@@ -287,6 +316,7 @@ class DifferentiableNeuralComputer(Recurrent):
         return ComputerState(memory, usage, written, precedence, link, state.weights)
 
     def read(self, state: ComputerState, hidden: Tensor) -> tuple[Tensor, ComputerState]:
+        """What was written before, at, or after the slots read last, (batch, reads, slot_width), eq. (GTM.29)."""
         heads = self.read_heads(hidden)
         keys = heads["keys"].unflatten(1, (self.reads, -1))
         strength = 1 + F.softplus(heads["strength"]).unsqueeze(-1)
@@ -299,7 +329,7 @@ class DifferentiableNeuralComputer(Recurrent):
 
 
 def allocation(usage: Tensor) -> Tensor:
-    """Where the Differentiable Neural Computer writes next: the least used slot first, eq. (GTM.20).
+    """Where the Differentiable Neural Computer writes next: the least used slot first, eq. (GTM.25).
 
     Args: usage: (…, slots), in [0, 1].
     Returns: (…, slots), of a sum of at most one.
@@ -309,8 +339,18 @@ def allocation(usage: Tensor) -> Tensor:
     return torch.zeros_like(usage).scatter(-1, slots, (1 - ordered) * used)
 
 
+class _State(NamedTuple):
+    """Between two frames: controller, memory, parts of what is carried; the controller's weight and bias, joined."""
+
+    hidden: Tensor
+    cell: Tensor
+    memory: Any
+    carried: tuple[Tensor, ...] | None
+    joined: tuple[Tensor, Tensor]
+
+
 class TemporalGenerativeModel(nn.Module):
-    """A model of sequences with a latent for every frame and a memory of what was carried on, eqs. (GTM.1) to (GTM.8).
+    """A model of sequences with a latent for every frame and a memory of what was carried on, eqs. (GTM.1) to (GTM.11).
 
         model = TemporalGenerativeModel(64, 16, Introspection(96, 16, span=12))
         bound = model(x)                      # x: (time, batch, 64)
@@ -319,6 +359,8 @@ class TemporalGenerativeModel(nn.Module):
     One step: the controller, an LSTM, takes what was carried from the frame before and the context of this one; the
     memory is written, then read; prior and posterior of z_t, and the frame given z_t, see the controller and the
     gated reads. Encoder and decoder run on all frames at once, as does the prior: only what feeds back is in the loop.
+    Half precision, autocast: latents, memory, KL and likelihood are in float32 or wider; autocast reaches encoder and
+    decoder alone. Nothing is kept from one call to the next.
 
     Args:
         observation: a frame's shape, or its size; for "categorical" the number of symbols.
@@ -330,10 +372,11 @@ class TemporalGenerativeModel(nn.Module):
             the encoder's "code"; "both" sample and code, as in a VRNN.
         context_size: entries of what is known of a frame beforehand, such as an action.
         code_size: units of the encoder, of the decoder and of the layers before prior and posterior.
-        encoder: takes frames, (n, *observation), to (n, code_size); None: two rectified layers.
+        encoder: takes frames, (n, *observation), symbols as (n, symbols) of zeros and ones, to (n, code_size); None:
+            two rectified layers.
         decoder: takes latents with what was read, (n, latent_size + psi_size), to logits or to means, (n,
             *observation); "gaussian": to twice as many, means and raw deviations, (n, 2, *observation).
-    Raises: ValueError, TypeError: an argument outside what is listed.
+    Raises: ValueError, TypeError: an argument outside what is listed; from encoder and decoder another shape.
     """
 
     def __init__(
@@ -350,27 +393,39 @@ class TemporalGenerativeModel(nn.Module):
         decoder: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.observation = (observation,) if isinstance(observation, Integral) else tuple(observation)
-        self.latent_size, self.likelihood, self.carry = latent_size, likelihood, carry
-        self.context_size, self.code_size = context_size, code_size
+        self.observation = tuple(observation) if isinstance(observation, Sequence) else (observation,)
+        _check_sizes(latent_size=latent_size, code_size=code_size)
+        if context_size:
+            _check_sizes(context_size=context_size)
+        _check_sizes(**{f"observation[{i}]": size for i, size in enumerate(self.observation)})
         _check_choice("likelihood", likelihood, Likelihood)
         _check_choice("carry", carry, Carry)
+        if not self.observation or (likelihood == "categorical" and len(self.observation) > 1):
+            raise ValueError(f"observation has {len(self.observation)} sizes, too few or too many for {likelihood!r}")
+        self.latent_size, self.likelihood, self.carry = latent_size, likelihood, carry
+        self.context_size, self.code_size = context_size, code_size
+        if not isinstance(memory, Recurrent):
+            raise TypeError(f"memory must be a Recurrent, such as Introspection, got {type(memory).__name__}")
         carried = {"sample": latent_size, "mean": latent_size, "code": code_size, "both": latent_size + code_size}
         if memory.width != carried[carry]:
             raise ValueError(f"carry={carry!r} has width {carried[carry]}, the memory takes {memory.width}")
         self.memory = memory
         hidden, pixels = memory.hidden_size, math.prod(self.observation)
         self.psi_size = hidden + memory.reads * memory.read_width
-        self.encoder = encoder or nn.Sequential(
-            nn.Flatten(), nn.Linear(pixels, code_size), nn.ReLU(), nn.Linear(code_size, code_size), nn.ReLU()
-        )
-        outputs = (2 if likelihood == "gaussian" else 1, *self.observation)
-        self.decoder = decoder or nn.Sequential(
-            nn.Linear(latent_size + self.psi_size, code_size),
-            nn.ReLU(),
-            nn.Linear(code_size, math.prod(outputs)),
-            nn.Unflatten(1, outputs if likelihood == "gaussian" else self.observation),
-        )
+        if encoder is None:
+            encoder = nn.Sequential(
+                nn.Flatten(), nn.Linear(pixels, code_size), nn.ReLU(), nn.Linear(code_size, code_size), nn.ReLU()
+            )
+        self.encoder = encoder
+        self.parameter_shape = (2, *self.observation) if likelihood == "gaussian" else self.observation
+        if decoder is None:
+            decoder = nn.Sequential(
+                nn.Linear(latent_size + self.psi_size, code_size),
+                nn.ReLU(),
+                nn.Linear(code_size, math.prod(self.parameter_shape)),
+                nn.Unflatten(1, self.parameter_shape),
+            )
+        self.decoder = decoder
         self.controller = nn.LSTMCell(memory.width + context_size, hidden)
         self.gates = nn.Linear(hidden, memory.reads) if memory.reads else None
         self.prior = nn.Sequential(
@@ -381,55 +436,104 @@ class TemporalGenerativeModel(nn.Module):
         self.posterior = nn.Linear(code_size, 2 * latent_size)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Bound:
-        """The bound, frame by frame, from one sample of the posterior."""
+        """The bound, frame by frame, from one sample of the posterior, eq. (GTM.4).
+
+        Args:
+            x: (time, batch, *observation), of the parameters' dtype and device, under autocast of any floating one;
+                "categorical": (time, batch), int64. Time and batch are at least 1.
+            context: (time, batch, context_size); None if and only if context_size is 0.
+        Raises: ValueError, TypeError: another shape, dtype, device or range than these.
+        """
         q, z, psi = self.infer(x, context)
-        p = _normal(self.prior(psi))
         reconstruction = self.log_likelihood(self.decode(z, psi), x)
-        kl = kl_normal(q, p)
+        kl = kl_normal(q, self._before(psi))
         return Bound(reconstruction - kl, reconstruction, kl)
 
     @torch.no_grad()
     def importance_bound(self, x: Tensor, samples: int, context: Tensor | None = None) -> Tensor:
-        """ln of the mean of `samples` importance weights, (batch,), eq. (GTM.25): nearer to ln p(x) the more there are."""
+        """ln of the mean of `samples` importance weights, (batch,), eq. (GTM.30): nearer to ln p(x) the more there are.
+
+        Args: x, context: as for `forward`; samples: at least 1; all of them run at once, as a larger batch.
+        """
+        _check_sizes(samples=samples)
+        self._check_frames("x", x, context)
         many = x.repeat_interleave(samples, 1)
-        known = None if context is None else context.repeat_interleave(samples, 1)
-        q, z, psi = self.infer(many, known)
-        p = _normal(self.prior(psi))
-        weights = (self.log_likelihood(self.decode(z, psi), many) + p.log_prob(z) - q.log_prob(z)).sum(0)
-        return weights.unflatten(0, (x.shape[1], samples)).logsumexp(1) - math.log(samples)
+        q, z, psi = self.infer(many, None if context is None else context.repeat_interleave(samples, 1))
+        weights = self.log_likelihood(self.decode(z, psi), many) + self._before(psi).log_prob(z) - q.log_prob(z)
+        return weights.sum(0).view(-1, samples).logsumexp(1) - math.log(samples)
 
     @torch.no_grad()
     def generate(self, prefix: Tensor, steps: int, context: Tensor | None = None, *, expected: bool = False) -> Tensor:
         """Go on with a sequence: latents of the prefix from the posterior, those after it from the prior.
 
+        A frame that was drawn is carried on as one that was seen: as its latent, or its code, or its posterior mean.
+
         Args:
-            prefix: (time, batch, …), time at least 0.
-            steps: frames to add.
+            prefix: (time, batch, …), as x of `forward`, but time may be 0.
+            steps: frames to add, at least 1.
             context: of prefix and new frames, (time + steps, batch, context_size).
-            expected: whether to return means of the likelihood instead of samples; what is carried on is the same.
-        Returns: the new frames, (steps, batch, …).
+            expected: whether to return means of the likelihood, of symbols their probabilities, instead of samples;
+                what is carried on is the same.
+        Returns: the new frames, (steps, batch, …), of the prefix's dtype; means in float32 or wider.
         """
-        code = self.encoder(self._flat(prefix)).unflatten(0, prefix.shape[:2]) if len(prefix) else prefix
-        state, frames = self._start(prefix.shape[1]), []
-        for t in range(len(prefix) + steps):
-            psi, state = self._step(state, None if context is None else context[t])
-            if t < len(prefix):
-                q = self._believe(psi, self.evidence(code[t]))
-                z, mean, seen = q.sample(torch.randn_like(q.mean)), q.mean, code[t]
-            else:
-                p = _normal(self.prior(psi))
-                z = mean = seen = p.sample(torch.randn_like(p.mean))
+        _check_sizes(steps=steps)
+        time, batch = self._check_frames("prefix", prefix, context, steps, least=0)
+        codes = self._encode(prefix) if time else prefix
+        state, frames = self._start(batch), []
+        for t in range(time + steps):
+            with _no_autocast(prefix.device):
+                psi, state = self._step(state, None if context is None else context[t])
+                q = self._believe(psi, self.evidence(codes[t])) if t < time else self._before(psi)
+                z = q.sample(torch.randn_like(q.mean))
+            code = codes[t] if t < time else z  # "sample" has no use for it
+            if t >= time:
                 parameters = self.decode(z[None], psi[None])
-                x = self._draw(parameters)
+                x = _cast(self._draw(parameters), prefix.dtype)
                 frames.append((self._expect(parameters) if expected else x)[0])
                 if self.carry != "sample":
-                    seen = self.encoder(self._flat(x))
-                    mean = self._believe(psi, self.evidence(seen)).mean
-            state = (*state[:-1], self._carried(z, mean, seen))
+                    code = self._encode(x)[0]
+                    with _no_autocast(prefix.device):
+                        q = self._believe(psi, self.evidence(code))
+            state = state._replace(carried=self._carried(z, q.mean, code))
         return torch.stack(frames)
 
-    def _believe(self, psi: Tensor, evidence: Tensor) -> Normal:
-        return _normal(self.posterior((self.belief(psi) + evidence).relu()))
+    def infer(self, x: Tensor, context: Tensor | None = None) -> tuple[Normal, Tensor, Tensor]:
+        """The posterior, a sample of it, (time, batch, latent_size), and ψ, (time, batch, psi_size).
+
+        Args: as for `forward`.
+        """
+        time, batch = self._check_frames("x", x, context)
+        codes = self._encode(x)
+        with _no_autocast(x.device):
+            evidence = self.evidence(codes)
+            noise = _wide(evidence).new_empty(time, batch, self.latent_size).normal_()
+            known = codes.unbind(0), evidence.unbind(0), noise.unbind(0), (None,) * time if context is None else context
+            state, steps = self._start(batch), []
+            for code, seen, epsilon, told in zip(*known, strict=True):
+                psi, state = self._step(state, told)
+                q = self._believe(psi, seen)
+                z = q.sample(epsilon)
+                state = state._replace(carried=self._carried(z, q.mean, code))
+                steps.append((*q, z, psi))
+        mean, deviation, z, psi = (torch.stack(part) for part in zip(*steps, strict=True))
+        return Normal(mean, deviation), z, psi
+
+    def decode(self, z: Tensor, psi: Tensor) -> Tensor:
+        """Parameters of the likelihood, (time, batch, …), from latents and ψ, in float32 or wider."""
+        out = self.decoder(torch.cat((z.to(psi.dtype), psi), -1).flatten(0, 1))
+        if out.shape[1:] != self.parameter_shape:
+            raise ValueError(f"decoder must return (n, *{self.parameter_shape}), got {tuple(out.shape)}")
+        return _wide(out).reshape(*z.shape[:2], *self.parameter_shape)
+
+    def log_likelihood(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """ln p(x_t | z_t, ψ) in nats, (time, batch), from what `decode` returns."""
+        if self.likelihood == "categorical":
+            return -F.cross_entropy(parameters.flatten(0, 1), x.flatten(), reduction="none").view_as(x)
+        x = x.to(parameters.dtype)
+        if self.likelihood == "bernoulli":
+            return -F.binary_cross_entropy_with_logits(parameters, x, reduction="none").flatten(2).sum(-1)
+        mean, raw = parameters.flatten(3).unbind(2)
+        return Normal(mean, _positive(raw)).log_prob(x.flatten(2))
 
     def _expect(self, parameters: Tensor) -> Tensor:
         """Mean of the likelihood; of symbols their probabilities."""
@@ -440,91 +544,91 @@ class TemporalGenerativeModel(nn.Module):
     def _draw(self, parameters: Tensor) -> Tensor:
         """A frame from the likelihood."""
         if self.likelihood == "categorical":
-            return torch.distributions.Categorical(logits=parameters, validate_args=False).sample()
+            probabilities = parameters.softmax(-1).flatten(0, 1)
+            return torch.multinomial(probabilities, 1).view(parameters.shape[:2])
         if self.likelihood == "bernoulli":
             return torch.bernoulli(parameters.sigmoid())
         mean, raw = parameters.unbind(2)
-        return Normal(mean, F.softplus(raw + ONE) + FLOOR).sample(torch.randn_like(mean))
+        return Normal(mean, _positive(raw)).sample(torch.randn_like(mean))
 
-    def infer(self, x: Tensor, context: Tensor | None = None) -> tuple[Normal, Tensor, Tensor]:
-        """The posterior, a sample of it, (time, batch, latent_size), and ψ, (time, batch, psi_size)."""
-        time, batch = x.shape[:2]
-        code = self.encoder(self._flat(x)).unflatten(0, (time, batch))
-        evidence = self.evidence(code)
-        noise = torch.randn(time, batch, self.latent_size, dtype=code.dtype, device=code.device)
-        state = self._start(batch)
-        means, deviations, samples, psis = [], [], [], []
-        for t in range(time):
-            psi, state = self._step(state, None if context is None else context[t])
-            q = self._believe(psi, evidence[t])
-            z = q.sample(noise[t])
-            state = (*state[:-1], self._carried(z, q.mean, code[t]))
-            means.append(q.mean)
-            deviations.append(q.deviation)
-            samples.append(z)
-            psis.append(psi)
-        return Normal(torch.stack(means), torch.stack(deviations)), torch.stack(samples), torch.stack(psis)
+    def _start(self, batch: int) -> _State:
+        lstm = self.controller
+        zeros = lstm.weight_hh.new_zeros(batch, self.memory.hidden_size)
+        joined = torch.cat((lstm.weight_ih, lstm.weight_hh), 1).t(), lstm.bias_ih + lstm.bias_hh
+        return _State(zeros, zeros, self.memory.reset(batch), None, joined)
 
-    def _start(self, batch: int) -> tuple[Any, ...]:
-        zeros = self.controller.weight_hh.new_zeros(batch, self.memory.hidden_size)
-        return zeros, zeros, self.memory.reset(batch), None
-
-    def _step(self, state: tuple[Any, ...], context: Tensor | None) -> tuple[Tensor, tuple[Any, ...]]:
-        """ψ of the next frame."""
-        h, c, memory, carried = state
-        first = carried is None
-        if first:
-            carried = h.new_zeros(len(h), self.memory.width)
-        inputs = carried if context is None else torch.cat((carried, context), 1)
-        h, c = self.controller(inputs, (h, c))
+    def _step(self, state: _State, context: Tensor | None) -> tuple[Tensor, _State]:
+        """ψ of the next frame, eqs. (GTM.8) to (GTM.11)."""
+        hidden, cell, memory, carried, (weight, bias) = state
+        fed = (hidden.new_zeros(len(hidden), self.memory.width),) if carried is None else carried
+        known = (*fed, hidden) if context is None else (*fed, context, hidden)
+        gates = torch.addmm(bias, torch.cat([_cast(part, hidden.dtype) for part in known], 1), weight)
+        width = self.memory.hidden_size
+        i, f, _, o = gates.sigmoid().chunk(4, 1)
+        cell = torch.addcmul(f * cell, i, gates.narrow(1, 2 * width, width).tanh())
+        hidden = o * cell.tanh()
         if self.gates is None:
-            return h, (h, c, memory, carried)
-        if not first:
-            memory = self.memory.write(memory, h, carried)
-        read, memory = self.memory.read(memory, h)
-        psi = torch.cat((h, (self.gates(h).sigmoid().unsqueeze(-1) * read).flatten(1)), 1)
-        return psi, (h, c, memory, carried)
+            return hidden, state._replace(hidden=hidden, cell=cell)
+        if carried is not None:
+            memory = self.memory.write(memory, hidden, torch.cat(carried, 1))
+        read, memory = self.memory.read(memory, hidden)
+        gated = self.gates(hidden).sigmoid().unsqueeze(-1) * read
+        psi = torch.cat((hidden, _cast(gated.flatten(1), hidden.dtype)), 1)
+        return psi, state._replace(hidden=hidden, cell=cell, memory=memory)
 
-    def _carried(self, z: Tensor, mean: Tensor, code: Tensor) -> Tensor:
-        if self.carry == "both":
-            return torch.cat((z, code), 1)
-        return {"sample": z, "mean": mean, "code": code}[self.carry]
+    def _carried(self, z: Tensor, mean: Tensor, code: Tensor) -> tuple[Tensor, ...]:
+        return {"sample": (z,), "mean": (mean,), "code": (code,), "both": (z, code)}[self.carry]
 
-    def _flat(self, x: Tensor) -> Tensor:
+    def _believe(self, psi: Tensor, evidence: Tensor) -> Normal:
+        """The posterior of z_t; both (batch, …)."""
+        return _normal(self.posterior(torch.addmm(evidence, psi, self.belief.weight.t()).relu()))
+
+    def _before(self, psi: Tensor) -> Normal:
+        """The prior of z_t."""
+        with _no_autocast(psi.device):
+            return _normal(self.prior(psi))
+
+    def _encode(self, x: Tensor) -> Tensor:
+        """The codes of frames, (time, batch, code_size), of the parameters' dtype."""
+        dtype = self.evidence.weight.dtype
         if self.likelihood == "categorical":
-            return F.one_hot(x.flatten(), self.observation[0]).to(self.evidence.weight.dtype)
-        return x.flatten(0, 1)
+            code = self.encoder(F.one_hot(x.flatten(), self.observation[0]).to(dtype))
+        else:
+            code = self.encoder(x.flatten(0, 1))
+        if code.shape[1:] != (self.code_size,):
+            raise ValueError(f"encoder must return (n, {self.code_size}), got {tuple(code.shape)}")
+        return cast(Tensor, code.to(dtype).unflatten(0, x.shape[:2]))
 
-    def decode(self, z: Tensor, psi: Tensor) -> Tensor:
-        """Parameters of the likelihood, (time, batch, …), from latents and ψ."""
-        out: Tensor = self.decoder(torch.cat((z, psi), -1).flatten(0, 1))
-        return out.unflatten(0, z.shape[:2])
+    def _check_frames(self, name: str, x: Tensor, context: Any, steps: int = 0, least: int = 1) -> tuple[int, int]:
+        """Refuse what `forward` refuses, where `steps` frames follow x; returns time and batch."""
+        like, device = self.evidence.weight, self.evidence.weight.device.type
+        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        symbols = self.likelihood == "categorical"
+        kind = like.new_empty(0, dtype=torch.int64) if symbols else like
+        _check_tensor(name, x, ("time", "batch", *(() if symbols else self.observation)), kind, narrower=autocast)
+        time, batch = x.shape[:2]
+        if time < least or batch < 1:
+            raise ValueError(f"{name} needs a time of at least {least} and a batch of at least 1, got {tuple(x.shape)}")
+        if self.likelihood != "gaussian" and x.numel() and device != "meta":
+            highest = self.observation[0] - 1 if symbols else 1
+            low, high = x.aminmax()
+            if not (low >= 0 and high <= highest):
+                raise ValueError(f"{name} must lie in [0, {highest}], got {low.item():g} to {high.item():g}")
+        if self.context_size:
+            _check_tensor("context", context, (time + steps, batch, self.context_size), like, narrower=autocast)
+        elif context is not None:
+            raise ValueError("a model of context_size 0 takes no context")
+        return time, batch
 
-    def log_likelihood(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """ln p(x_t | z_t, ψ), (time, batch)."""
-        if self.likelihood == "categorical":
-            return -F.cross_entropy(parameters.flatten(0, 1), x.flatten(), reduction="none").unflatten(0, x.shape)
-        if self.likelihood == "bernoulli":
-            return -F.binary_cross_entropy_with_logits(parameters, x, reduction="none").flatten(2).sum(-1)
-        mean, raw = parameters.unbind(2)
-        deviation = F.softplus(raw + ONE) + FLOOR
-        density = -0.5 * ((x - mean) / deviation).square() - deviation.log() - 0.5 * math.log(2 * math.pi)
-        return density.flatten(2).sum(-1)
+
+def _positive(raw: Tensor) -> Tensor:
+    return F.softplus(raw + ONE) + FLOOR
 
 
 def _normal(raw: Tensor) -> Normal:
-    mean, deviation = raw.chunk(2, -1)
-    return Normal(mean, F.softplus(deviation + ONE) + FLOOR)
+    mean, deviation = _wide(raw).chunk(2, -1)
+    return Normal(mean, _positive(deviation))
 
 
-def _check_sizes(**sizes: int) -> None:
-    for name, size in sizes.items():
-        if not isinstance(size, Integral) or isinstance(size, bool):
-            raise TypeError(f"{name} must be an int, got {size!r}")
-        if size < 1:
-            raise ValueError(f"{name} must be at least 1, got {size}")
-
-
-def _check_choice(name: str, choice: str, choices: Any) -> None:
-    if choice not in get_args(choices):
-        raise ValueError(f"{name} must be one of {', '.join(get_args(choices))}, got {choice!r}")
+def _wide(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor

@@ -45,10 +45,13 @@ _plain = {"samples": 0, "shown": False}
 #: By table and arm.
 ARMS: Mapping[str, Mapping[str, Temporal]] = {
     **{task: {name: _on(task, arm) for name, arm in MODELS.items()} for task in TASKS},
+    "small walk": {
+        name: _on("walk", MODELS[name], stored=2, recalled=10) for name in ("VRNN", "Introspection", "LRU", "DNC")
+    },
     "ceilings": {"parity, answered": _on("parity", VRNN, answered=True)},
     "addressing": {
         f"{task}, {by}": _on(task, INTROSPECTION, addressing=by, **_plain)
-        for task in ("recall", "pointer", "cue")
+        for task in ("recall", "cue")
         for by in ("content", "both")
     },
     "lengths": {
@@ -61,13 +64,19 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
         }.items()
     },
     "carry": {
-        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "code", "both")},
-        **{f"VRNN, {carry}": replace(VRNN, carry=carry) for carry in ("sample", "code")},
+        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "both")},
+        "Introspection, code": replace(INTROSPECTION, carry="code", shown=True),
+        "LRU, code": replace(MODELS["LRU"], carry="code"),
+        "VRNN, sample": replace(VRNN, carry="sample"),
     },
     "carry, panorama": {
         "VRNN, sample": _on("panorama", VRNN, carry="sample"),
         "Introspection, both": _on("panorama", INTROSPECTION, carry="both"),
         "LRU, both": _on("panorama", MODELS["LRU"], carry="both"),
+    },
+    "carry, strings": {
+        "LRU, both": _on("strings", MODELS["LRU"], carry="both"),
+        "Introspection, both": _on("strings", INTROSPECTION, carry="both", addressing="both"),
     },
     "scored": {
         "Introspection": replace(INTROSPECTION, scored="told"),
@@ -75,13 +84,10 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
     },
     "free": {"Introspection": replace(INTROSPECTION, free=2.0), "VRNN": replace(VRNN, free=2.0)},
     "longer": {
-        "VRNN": replace(VRNN, updates=4 * UPDATES),
-        "VRNN, wide": replace(VRNN, updates=4 * UPDATES, **WIDE),
-        "Introspection": replace(INTROSPECTION, updates=4 * UPDATES),
+        "VRNN": replace(VRNN, updates=3 * UPDATES),
+        "Introspection": replace(INTROSPECTION, updates=3 * UPDATES),
     },
-    "mnist": {
-        name: replace(MODELS[name], stock="mnist", latent=32, code=128) for name in ("VRNN", "Introspection", "DNC")
-    },
+    "mnist": {name: replace(MODELS[name], stock="mnist", latent=32, code=128) for name in ("VRNN", "Introspection")},
 }
 
 
