@@ -7,12 +7,14 @@ from typing import Any
 
 from workedpapers.lab import Experiment
 
-from .tables import ARMS, LIVE, SEARCH_RATES, named
+from .tables import ARMS, CHECK, LIVE, PAPER, SEARCH_RATES, named
 from .training import Temporal, draw, measure, run, train
 
 __all__ = ["ARMS", "EXPERIMENTS", "LIVE", "Temporal", "draw", "measure", "named", "run", "train"]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
+    "check": CHECK,
     "search_rates": SEARCH_RATES,
     **{group: named(group) for group in ARMS},
+    "paper": PAPER,
 }

@@ -105,3 +105,25 @@ def named(group: str, *names: str) -> Experiment[Temporal]:
 SEARCH_RATES = table([replace(arm, learning_rate=rate) for arm in MODELS.values() for rate in RATES], SEARCH)
 #: What the lesson trains before the reader's eyes.
 LIVE = Temporal(stored=4, recalled=2, hidden=64, updates=700, learning_rate=0.005)
+
+_tiny = Temporal(stored=3, recalled=2, latent=3, code=8, hidden=8, width=4, batch=4, learning_rate=0.1, updates=4)
+CHECK = table(
+    [
+        replace(_tiny, samples=3, learning_rate=0.02, updates=40),
+        replace(_tiny, addressing="content", carry="mean", reads=2, scored="told"),
+        replace(_tiny, addressing="both", carry="code", free=0.5),
+        replace(_tiny, memory="none", carry="both", shown=True),
+        replace(_tiny, task="parity", memory="lru", reads=2),
+        replace(_tiny, task="parity", answered=True, memory="none", carry="both", scored="told", free=0.5),
+        replace(_tiny, task="pointer", memory="ntm", shown=True),
+        replace(_tiny, task="cue", memory="dnc", carry="both", reads=2, shown=True),
+        replace(_tiny, task="walk", recalled=6, memory="none", samples=2),
+        replace(_tiny, task="panorama", recalled=12, memory="lru"),
+        replace(_tiny, task="strings", stored=2, memory="dnc", samples=2),
+    ],
+    range(1),
+    "check",
+)
+#: The paper's kind of sizes, for a GPU; its own are not known here.
+_paper = {"stock": "mnist", "stored": 10, "recalled": 5, "latent": 32, "code": 128, "hidden": 200, "updates": 100_000}
+PAPER = table([replace(arm, **_paper) for arm in MODELS.values()], SEEDS, "paper")  # type: ignore[arg-type]
