@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Generative temporal models with memory: the theory
+# # Generative models with memory: the theory
 #
 # **The gap of a filtering posterior, the price of first sight and what a recall can save, the divergence of two normals, attention over
 # latents, the Turing machine's and the computer's memory step by step, importance weights, collapse, the library, cost, errata: what
