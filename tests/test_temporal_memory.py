@@ -501,7 +501,7 @@ def test_likelihoods_are_those_of_torch(likelihood):
 @pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
 def test_frames_are_not_broadcast(likelihood):
     model = make("lag", likelihood)
-    with pytest.raises(ValueError, match="shape|size"):
+    with pytest.raises(ValueError, match=r"shape|size"):
         model.log_likelihood(torch.zeros(5, 4, *model.parameter_shape), torch.zeros(5, 4, 1))
 
 

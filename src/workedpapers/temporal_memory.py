@@ -162,7 +162,8 @@ class _Heads(nn.Module):
 
     def part(self, name: str) -> Tensor:
         """The biases behind one part."""
-        return dict(zip(self.sizes, self.linear.bias.split(tuple(self.sizes.values())), strict=True))[name]
+        parts = self.linear.bias.split(tuple(self.sizes.values()))
+        return cast(Tensor, dict(zip(self.sizes, parts, strict=True))[name])
 
     def forward(self, hidden: Tensor, carried: Tensor | None = None) -> dict[str, Tensor]:
         if carried is not None:
