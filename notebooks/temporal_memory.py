@@ -12,7 +12,6 @@
 # ---
 
 # %% [markdown]
-# %% [markdown]
 # # Generative models with memory: pay once
 #
 # **The problem.** A model of videos predicts each frame from the frames before. What it cannot foresee it must pay for, in nats of surprise. When a scene comes back that was shown long ago, a model that has forgotten it pays the full price a second time.
@@ -85,7 +84,7 @@ MODEL, FAST, PLAIN, DATA, MUTED, ODD = (
     for role in ("learned", "fast", "baseline", "data", "muted", "wrong")
 )
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Nine small digits in a row, six different ones and then the first three again. Below, the surprise of each frame as bars for two models: about 22 nats for each of the six first frames for both; for the last three still 22 for the model without a memory, and about 16 for the one with a memory."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Nine small digits in a row, six different ones and then the first three again. Below, the surprise of each frame as bars for two models: about 22 nats for each of the six first frames for both; for the last three still about 23 for the model without a memory, and about 18 for the one with a memory."}} tags=["hide-input"]
 # @title The idea in one picture: a frame that comes back costs less
 kept = sweep(experiment.named("recall", "Introspection"), "book")
 forgot = sweep(experiment.named("recall", "VRNN"), "book")
@@ -105,7 +104,7 @@ for rows, label, color, side in (
     cost = -np.array(rows.by_frame.to_list())[:, 0].mean(0)
     ax.bar(np.arange(1, 10) + side, cost, 0.38, color=color, label=label)
 ax.set(xlim=(0.5, 9.5), xticks=range(1, 10), xlabel="frame", ylabel="surprise, nats")
-ax.set_title("What is shown again is cheap, if it was kept")
+ax.set_title("What is shown again costs less, if it was kept")
 ax.set_ylim(0, 29)
 ax.legend(fontsize=9, loc="upper right", ncols=2)
 plt.show()
@@ -115,8 +114,8 @@ plt.show()
 #
 # **What we found.**
 #
-# - **What comes back is cheap, if there is a memory.** Six digits, then the first three again: the VRNN, with the most weights of all, pays 22.8 nats for a frame shown again, as for a new one; models with a memory pay 17.0 to 18.1, and hardly any of it is surprise: their divergence falls from about 5 nats to 0.3 to 0.7.
-# - **That there is a memory matters more than which.** Between the four memories the means differ by 1.0 nats here, between memory and none by 4.8 at least; where the controller has to find the place from what it sees, by less than a nat.
+# - **What comes back is cheap, if there is a memory.** Six digits, then the first three again: the VRNN, with the most weights of the five, pays 22.8 nats for a frame shown again, as for a new one; models with a memory pay 17.0 to 18.1, and hardly any of it is divergence: that falls from about 5 nats to 0.3 to 0.7.
+# - **That there is a memory matters more than which.** Between the four memories the means differ by 1.0 nats here, between memory and none by 4.1 at least (22.2 nats for the same model without one; the VRNN also carries the code); where the controller has to find the place from what it sees, by less than a nat.
 # - **Keep the code, not the draw.** The paper keeps the latents that were drawn; they do not hold every pixel, so most of a frame is paid again. If the memory keeps the encoder's output instead, the same model pays 2.7 nats for a frame shown again, not 18.1 ([section 7 of the experiments](temporal_memory_experiments.ipynb)).
 #
 # **Use it** to learn how latent-variable models of sequences work, and what a memory adds; **in new work** use attention over past latents, which is the paper's Introspection with content keys.
@@ -140,15 +139,19 @@ plt.show()
 
 # %%
 cards = [0, 2, 1, 0, 2]  # A, C, B, then A, C again
-with_memory, without = [], []
-for t, card in enumerate(cards):
-    deck = torch.full((4,), 1 / 4)
+deck = torch.full((4,), 1 / 4)
+
+
+def forecast(seen):  # p(next card | the cards seen), from memory
     known = torch.full((4,), 0.01)
-    if t >= 3:
-        known[cards[t - 3]] = 0.97
-    with_memory.append(-(known if t >= 3 else deck)[card].log())
-    without.append(-deck[card].log())
-with_memory, without = torch.stack(with_memory), torch.stack(without)
+    if len(seen) >= 3:
+        known[seen[-3]] = 0.97
+    return known if len(seen) >= 3 else deck
+
+
+past = [(cards[:t], card) for t, card in enumerate(cards)]
+with_memory = torch.stack([-forecast(seen)[card].log() for seen, card in past])
+without = torch.stack([-deck[card].log() for _, card in past])
 print("with memory:", with_memory.numpy().round(2), f"sum {with_memory.sum():.2f}")
 print("without:    ", without.numpy().round(2), f"sum {without.sum():.2f}")
 
@@ -166,6 +169,11 @@ def joint(deal, repeats):
 
 total = sum(joint(s[:3], s[3:]) for s in product(range(4), repeat=5))
 check("GTM.1", total, 1.0, "all 1,024 sequences together")
+chained, counted = [], []
+for deal in product(range(4), repeat=5):
+    chained.append(math.prod(float(forecast(deal[:t])[deal[t]]) for t in range(5)))
+    counted.append(joint(deal[:3], deal[3:]))
+check("GTM.1", chained, counted, "each of them")
 check("GTM.1", with_memory.sum(), -math.log(joint(cards[:3], cards[3:])), "A C B A C")
 check("GTM.1", without.sum(), -math.log(4**-5), "without memory")
 fig, ax = plt.subplots(figsize=(4.5, 2.4))
@@ -177,7 +185,7 @@ ax.legend(fontsize=9, ncols=2, loc="upper center")
 plt.show()
 
 # %% [markdown]
-# **Change it.** In the first cell of this section, write `known[cards[t - 2]] = 0.97` for `known[cards[t - 3]] = 0.97`: a memory that looks at the wrong place.
+# **Change it.** In the first cell of this section, write `known[seen[-2]] = 0.97` for `known[seen[-3]] = 0.97`: a memory that looks at the wrong place.
 #
 # <details><summary>What happens</summary>
 #
@@ -209,7 +217,7 @@ keep, clear = 0.95, 0.9
 
 
 def prior(t, z):  # p(z_t = 1 | z_<t), t from 1
-    return 0.5 if t < 3 else (keep if z[0] == 1 else 1 - keep)
+    return 0.5 if t < 3 else (keep if z[-2] == 1 else 1 - keep)
 
 
 def frame(x_t, z_t):  # p(x_t | z_t)
@@ -298,26 +306,39 @@ def proposal(x):
     )
 
 
-by_tables = []  # the same filter from the tables of section 2
-for z in bits:
-    share = 1.0
-    for t, law in enumerate((z1, z2, z3[z[0]])):
-        seen = law * see[:, x[t]]
-        share *= float((seen / seen.sum())[z[t]])
-    by_tables.append(share)
-check("GTM.3", proposal(x), torch.tensor(by_tables), "eight settings, by tables")
-check("GTM.3", proposal(x).sum(), torch.tensor(1.0), "a distribution")
+def by_tables(x):
+    """The same filter from the tables of section 2"""
+    shares = []
+    for z in bits:
+        share = 1.0
+        for t, law in enumerate((z1, z2, z3[z[0]])):
+            seen = law * see[:, x[t]]
+            share *= float((seen / seen.sum())[z[t]])
+        shares.append(share)
+    return torch.tensor(shares)
+
+
+filters = torch.stack([by_tables(other) for other in bits])
+proposals = torch.stack([proposal(other) for other in bits])
+check("GTM.3", proposals, filters, "eight settings, eight sequences, by tables")
+check("GTM.3", proposals.sum(1), torch.ones(8), "distributions")
 q_all = proposal(x)
 logs = torch.tensor([log_joint(x, z) for z in bits])
 check("GTM.4", bound, (q_all * (logs - q_all.log())).sum(), "mean of ln p - ln q")
-for other in bits:
-    truth = math.log(sum(math.exp(log_joint(other, z)) for z in bits))
-    q_other = proposal(other)
-    below = sum(
-        w * (log_joint(other, z) - math.log(w))
-        for w, z in zip(q_other.tolist(), bits, strict=True)
+bounds, truths, gaps = [], [], []
+for other, q_other in zip(bits, filters, strict=True):
+    bounds.append(
+        sum(
+            w * (log_joint(other, z) - math.log(w))
+            for w, z in zip(proposal(other).tolist(), bits, strict=True)
+        )
     )
-    assert below <= truth
+    both = table[..., other[0], other[1], other[2]].flatten()  # p(x, z), by tables
+    truths.append(both.sum().log())
+    gaps.append((q_other * (q_other * both.sum() / both).log()).sum())
+truths = torch.stack(truths)
+check("GTM.4", bounds, truths - torch.stack(gaps), "ln p(x) less a gap, eight times")
+assert bool((torch.tensor(bounds) <= truths).all())
 print("below ln p(x) for all eight sequences")
 
 # %% [markdown]
@@ -339,10 +360,20 @@ print(
 )
 
 # %% [markdown]
-# Why a gap, with Bayes' rule at every frame? Frame 3 says something about $z_1$, and a filter cannot go back: when it drew $z_1$ it was 90% sure, in hindsight it would be 98%. So the bound is not tight in general, however good $q$ is ([section 1 of the theory](temporal_memory_theory.ipynb)).
+# Why a gap, with Bayes' rule at every frame? Frame 3 says something about $z_1$, and a filter cannot go back: when it drew $z_1$ it was 90% sure, in hindsight it would be 98%. So the bound is not tight in general, however good a filter $q$ is ([section 1 of the theory](temporal_memory_theory.ipynb)).
 #
 # **Change it.** In the cell of section 2, write `keep, clear = 0.95, 0.999` for `keep, clear = 0.95, 0.9`, then run sections 2 and 3.
-# %% [markdown]
+#
+# <details><summary>What happens</summary>
+#
+# ```text
+# ln p(x) = -1.4395, three coins would have -2.0794
+# ```
+#
+# A frame now tells its latent almost for certain. Nothing is left for hindsight to correct: the bound is -1.4415, the gap 0.0020 instead of 0.0941. (Put the cell back.)
+#
+# </details>
+#
 # **Change it.** In the first cell of this section, write `one, zero = frame(x_t, 1), frame(x_t, 0)` for `one, zero = prior(t, z) * frame(x_t, 1), (1 - prior(t, z)) * frame(x_t, 0)`: a posterior that has no forecast to start from.
 #
 # <details><summary>What happens</summary>
@@ -439,7 +470,7 @@ plt.show()
 # first sight 1.87 nats, foreseen 26.35 nats
 # ```
 #
-# A memory that answers with the wrong frame costs far more than no memory. So a model first learns to widen its forecast, and narrows it only where it may. (Put the cell back.)
+# A narrow forecast of the wrong frame costs far more than a broad one. A forecast should be narrow only where it can be trusted. (Put the cell back.)
 #
 # </details>
 #
@@ -476,6 +507,21 @@ for v_t in v:
     state = cell(v_t[None], state)
 check("GTM.8", h, state[0][0], "two steps of the controller, as torch has them")
 check("GTM.8", s, state[1][0], "and its inner state")
+
+# %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
+# @title Check of (GTM.8), with a context and from the start, in the library
+told = TemporalGenerativeModel(6, 4, Introspection(5, 4, span=3), context_size=2)
+c = torch.randn(3, 1, 2)
+_, z, psi = told.infer(torch.bernoulli(torch.full((3, 1, 6), 0.5)), c)
+W, U = told.controller.weight_ih, told.controller.weight_hh
+b = told.controller.bias_ih + told.controller.bias_hh
+h, s, v = torch.zeros(5), torch.zeros(5), torch.zeros(4)  # nothing is known yet
+states = []
+for t in range(3):
+    h, s = controller(torch.cat((v, c[t, 0])), h, s)  # (GTM.8)
+    states.append(h)
+    v = z[t, 0]
+check("GTM.8", torch.stack(states), psi[:, 0, :5], "from v = 0, with a context")
 
 # %% [markdown]
 # Could one keep the frames outside, where they do not have to be squeezed through $\mathbf h$?
@@ -539,7 +585,7 @@ check("GTM.11", by_hand, psi[2, 0], "what the library knows before frame 3")
 print("gates", g.detach().numpy().round(2), "- psi has", len(by_hand), "entries")
 
 # %% [markdown]
-# To repeat a sequence with a fixed lag, the controller need only emit *the same* logits at every step, while the rows move on under the head. That is what makes recall easy for this memory. How exact is the copy? With a gap $\gamma$ between the logit of the right row and all others, the others keep
+# To repeat a sequence with a fixed lag, the controller need only emit *the same* logits at every step, while the rows move on under the head. How exact is the copy? With the logit of the right row higher by $\gamma$ than all others, which are equal, the others keep
 #
 # $$ 1-w=\frac{L-1}{e^{\gamma}+L-1} \tag{GTM.12} $$
 
@@ -552,19 +598,19 @@ for gap in (0.0, 3.0, 6.0, 9.0):
     check("GTM.12", 1 - logits.softmax(0)[4], torch.tensor(leak), f"gap {gap:.0f}")
     print(f"gap {gap:.0f}: {100 * leak:.1f}% from other rows")
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Share of what is read that comes from wrong rows, against the logit gap from 0 to 10, for memories of 4, 9 and 64 rows. It falls from 75, 89 and 98 per cent; with 64 rows it takes a gap of about 6.4 for 10 per cent, with 9 rows 4.3, with 4 rows 3.3."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Share of what is read that comes from wrong rows, against the logit gap from 0 to 10, for memories of 4, 9 and 64 rows. It falls from 75, 89 and 98 per cent; with 64 rows it takes a gap of about 6.3 for 10 per cent, with 9 rows 4.3, with 4 rows 3.3."}} tags=["hide-input"]
 # @title Figure: how sharp must a head be?
 gaps = np.linspace(0, 10, 101)
 fig, ax = plt.subplots(figsize=(4.5, 2.6))
 for count, color in ((4, DATA), (9, MODEL), (64, FAST)):
-    ax.plot(
-        gaps,
-        100 * (count - 1) / (np.exp(gaps) + count - 1),
-        color=color,
-        label=f"L = {count}",
-    )
+    leaks = (count - 1) / (np.exp(gaps) + count - 1)  # (GTM.12)
+    logits = torch.zeros(len(gaps), count)
+    logits[:, 0] = torch.tensor(gaps)
+    others = logits.softmax(1)[:, 1:].sum(1)
+    check("GTM.12", torch.tensor(leaks), others, f"{count} rows, 101 gaps")
+    ax.plot(gaps, 100 * leaks, color=color, label=f"L = {count}")
 ax.set(xlabel="gap between the logits", ylabel="from wrong rows, %", ylim=(0, 100))
-ax.set_title("A copy needs a gap of 5 and more")
+ax.set_title("With 9 rows, a gap of 5 leaves 5% to wrong ones")
 ax.legend()
 plt.show()
 
@@ -577,7 +623,7 @@ plt.show()
 # AssertionError: GTM.12: left and right are not equal…
 # ```
 #
-# At a gap of 0 nothing changes; at 3 the head reads 98% of the right row instead of 71%, and the formula, with its $\gamma$ of 3, no longer holds. A controller with twice as large logits reads much more sharply. (Put the cell back.)
+# At a gap of 0 nothing changes; at 3 the head reads 98% of the right row instead of 72%, and the formula, with its $\gamma$ of 3, no longer holds. A controller with twice as large logits reads much more sharply. (Put the cell back.)
 #
 # </details>
 
@@ -588,7 +634,7 @@ plt.show()
 #
 # $$ \mathcal F_t=\ln p(\mathbf x_t\,|\,\mathbf z_t,\Psi_t)-D_{\mathrm{KL}}\bigl(\mathcal N_q(\Psi_t,\mathbf x_t)\,\|\,\mathcal N_p(\Psi_t)\bigr),\qquad\mathbf z_t\sim\mathcal N_q \tag{GTM.13} $$
 #
-# $\mathcal N_p$ is the prior, $\mathcal N_q$ the posterior, which sees the encoded frame, too; the decoder gives a logit for each pixel (frames of zeros and ones). Here is all of it, with Introspection:
+# $\mathcal N_p$ is the prior, $\mathcal N_q$ the posterior, which sees the encoded frame, too; the decoder gives a logit for each pixel (frames of zeros and ones). Here is all of it, with Introspection, one head and no context:
 
 
 # %%
@@ -658,9 +704,9 @@ torch.manual_seed(5)
 check("GTM.13", mine(x, noise), library(x).total, "seven frames, five rows")
 
 # %% [markdown]
-# The library computes the same in another order: encoder, prior, decoder and divergence run once on all frames, since only $\Psi_t$ and $\mathbf z_t$ feed back ([cost, on the theory page](temporal_memory_theory.ipynb)).
+# The library computes the same in another order: encoder, prior, decoder and divergence run once on all frames, since only $\mathbf z_t$ feeds back, through controller and memory ([cost, on the theory page](temporal_memory_theory.ipynb)).
 #
-# **The other memories** of the paper take Introspection's place. They write with weights that are learned: **LRU** to what was used least and reads by similarity ([the MANN lesson](memory_augmented.ipynb)); **NTM**, the Neural Turing Machine, by similarity and by shifts from the place before; **DNC**, the Differentiable Neural Computer, to what is free, and it links rows in the order in which they were written. Each is derived on [the theory page](temporal_memory_theory.ipynb).
+# **The other memories** of the paper take Introspection's place. They also learn where to write: **LRU** to what was just read or used least, and reads by similarity ([the MANN lesson](memory_augmented.ipynb)); **NTM**, the Neural Turing Machine, by similarity and by shifts from the place before; **DNC**, the Differentiable Neural Computer, by similarity or to what is free, and it links rows in the order in which they were written. Each is derived on [the theory page](temporal_memory_theory.ipynb).
 
 # %% [markdown]
 # ## 8. Explore
@@ -707,7 +753,7 @@ explore(
 )
 
 # %% [markdown]
-# Nobody told them where to look. Introspection looks six frames back, three times in a row: the rows move on under a head that stands still. The NTM moves its head on by one slot a frame, LRU finds the slots one after the other by their contents; the DNC reads with a weight of 0.6 in all, which its layers can undo. Before frame 7 there is nothing to recall, and the weights are spread, or rest somewhere.
+# Nobody told them where to look. Introspection looks six frames back, three times in a row: the rows move on under a head that stands still. The NTM's weight moves on by one slot a frame, LRU finds the slots one after the other by their contents; the DNC reads with a weight of 0.6 in all (0.8 and 0.9 in the other two trainings). Before frame 7 there is nothing to recall, and the weights are spread, rest somewhere, or are next to zero.
 #
 # **What does it expect?** The first six frames are given, with latents from the posterior; then the model goes on by itself, with latents from the prior. Pick a prefix and a model:
 
@@ -775,20 +821,20 @@ for ax, label in zip(axes, ("surprise, nats", "KL, nats"), strict=True):
     ax.axvspan(6.5, 9.5, color="0.93", zorder=0)
     ax.set(xlabel="frame", xticks=range(1, 10), ylabel=label, ylim=(0, None))
 axes[1].legend(fontsize=8, loc="lower left")
-fig.suptitle("Told again: with a memory, next to no surprise")
+fig.suptitle("Told again: with a memory, next to no divergence")
 plt.show()
 
 # %% [markdown]
 # Means of 1,000 test sequences, nats a frame; 2,500 updates of 32 sequences, the same rate for all, which is the best of three for each (found on another seed). **Frames shown again cost the VRNN 22.8 nats, Introspection 18.1, NTM 17.6, LRU 17.1, DNC 17.0; new ones all of them 22.3 to 22.9.** Four more things to see on the right:
 #
 # - The saving, 4.8 to 5.3 nats, is about the divergence of the same frames at first sight (5.2 to 6.0 nats). The rest, 17 nats, is detail that the latent never held: it is paid again.
-# - Frames 1 to 3, which will come back, get more divergence at first sight (5.2 to 6.0) than frames 4 to 6, which will not (4.3 to 4.9): the model pays to keep what it will need. The VRNN makes no difference.
+# - Frames 1 to 3, which will come back, get more divergence at first sight (5.2 to 6.0) than frames 4 to 6, which will not (4.3 to 4.9): the model pays to keep what it will need. The VRNN makes no difference, nor does Introspection where it keeps the code (5.2 and 5.2).
 # - NTM begins as a tape here; with torch's starting values it learned no recall (single tries).
 # - After three times the updates: [section 4 of the experiments](temporal_memory_experiments.ipynb).
 #
 # ## 10. What is it worth?
 #
-# - **Is the bound better?** Where frames come back at places that can be found, yes: recall 17.0 to 18.1 nats with a memory against 22.8, pointers 16.2 to 16.7 against 18.2, a cue 18.3 to 18.9 against 22.6. On a walk over a map hardly, in a panorama and on strings no ([sections 1 and 2](temporal_memory_experiments.ipynb)).
+# - **Is the bound better?** Where frames come back at places that can be found, yes: recall 17.0 to 18.1 nats with a memory against 22.8, pointers 16.2 to 16.7 against 18.2, a cue 18.3 to 18.9 against 22.6. On a walk over a map hardly, in a panorama and on strings the VRNN is better, by 1.0 to 1.2 and by 0.3 nats ([sections 1 and 2](temporal_memory_experiments.ipynb)).
 # - **Which memory?** On no task do the four differ by more than 1.1 nats in the mean ([section 2](temporal_memory_experiments.ipynb)).
 # - **Is Introspection a hack?** @@W3@@
 # - **What should be kept?** The encoder's code: a frame shown again costs 2.7 nats; with the posterior's mean 11.8, with the drawn latent 18.1 ([section 7](temporal_memory_experiments.ipynb)).
@@ -801,7 +847,7 @@ plt.show()
 #
 # Fill in a stub, run it, then call its checker, such as `check_exercise_1(kl_from_logs)`: it prints "right", or raises with what is wrong. Harder ones are on [the theory page](temporal_memory_theory.ipynb).
 #
-# **1 (code).** Networks often emit log-variances. Write (GTM.7) from means and log-variances so that it neither overflows nor cancels: for equal distributions it is exactly zero, log-variances may be $-700$ where the two are alike, and it is never negative by more than rounding.
+# **1 (code).** Networks often emit log-variances. Write (GTM.7) from means and log-variances so that it neither overflows nor cancels: for equal distributions it is exactly zero, log-variances may be $-1400$ where the two are alike, and it is never negative by more than rounding.
 
 
 # %% tags=["exercise-1"]
@@ -824,13 +870,14 @@ def check_exercise_1(function):
     assert torch.allclose(answer, right), (
         f"{answer.tolist()}, expected {right.tolist()}"
     )
-    same = torch.as_tensor(function(a, b - 700, a, b - 700)).double()
-    assert torch.allclose(same, torch.zeros(6, dtype=same.dtype)), (
-        f"equal, with log-variances near -700: {same.tolist()}, expected zeros"
+    same = torch.as_tensor(function(a, b - 1400, a, b - 1400)).double()
+    assert bool((same == 0).all()), (
+        f"equal, with log-variances near -1400: {same.tolist()}, expected zeros"
     )
     near = torch.as_tensor(function(a, b, a, b + 1e-6)).double()
-    assert bool((near >= 0).all() & (near < 1e-9).all()), (
-        f"nearly equal: {near.tolist()}"
+    small = ((b + 1e-6 - b) ** 2 / 4).sum(1)
+    assert torch.allclose(near, small, rtol=1e-5, atol=0), (
+        f"nearly equal: {near.tolist()}, expected {small.tolist()}"
     )
     print("right")
 
@@ -845,7 +892,7 @@ def check_exercise_1(function):
 #     return 0.5 * (torch.expm1(change) - change + apart**2).sum(1)
 # ```
 #
-# Only the *difference* of the logarithms is exponentiated, and `expm1` keeps the digits where it is small. `exp(-logvar_p)` would be $e^{700}$; half of it, times zero, is zero.
+# Only the *difference* of the logarithms is exponentiated, and `expm1` keeps the digits where it is small. `exp(-logvar_p)` would be $e^{1400}$, infinite, and no number times zero; its root is $e^{700}$, times zero it is zero.
 #
 # </details>
 #
@@ -879,7 +926,7 @@ def check_exercise_2(function):
             assert torch.allclose(answer[b].detach(), right), (
                 f"length {n}: {answer[b].tolist()}, expected {right.tolist()}"
             )
-        (slope,) = torch.autograd.grad(answer.sum(), logits)
+        (slope,) = torch.autograd.grad(answer.sum() + 0 * logits.sum(), logits)
         assert bool(slope.isfinite().all()), "the gradient is not finite"
     print("right")
 
