@@ -987,13 +987,11 @@ def check_exercise_3(function):
 #
 # | symbol | here | meaning |
 # |---|---|---|
-# | $\mathbf x_t,\ T$ | `x` | frame $t$ of $T$ |
-# | $\mathbf z_t$ | `z` | latent of frame $t$ |
+# | $\mathbf x_t,\ \mathbf z_t$ | `x`, `z` | frame $t$ of $T$; its latent |
 # | $\mathbf v_t,\ \mathbf c_t$ | `v`, `context` | what is carried on from frame $t$ (in the paper $\mathbf z_t$); what is known of a frame beforehand |
-# | $\mathbf h_t$ | `h` | the controller's state before frame $t$ |
 # | $\mathbf M_t,\ L$ | `rows`, `span` | the memory before frame $t$; its rows |
 # | $\mathbf w_t,\ \mathbf r_t,\ g_t$ | `w`, `r`, `gates` | read weights, what is read, gate |
-# | $\Psi_t$ | `psi` | all that is known before frame $t$ |
+# | $\mathbf h_t,\ \Psi_t$ | `h`, `psi` | the controller's state, and all that is known, before frame $t$ |
 # | $p,\ q$ | `prior`, `posterior` | the model; the guess that sees the frame |
 # | $\mu,\ \sigma,\ \epsilon$ | `mean`, `deviation`, `noise` | of a normal distribution; standard normal noise |
 # | $\mathcal F,\ D_{\mathrm{KL}}$ | `Bound.total`, `.kl` | the bound; Kullback-Leibler divergence |
