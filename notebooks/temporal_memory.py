@@ -211,7 +211,7 @@ plt.show()
 #
 # (A public review of the paper writes $x_{\le t}$ behind both bars. A frame cannot be forecast from itself: [E1 of the theory](temporal_memory_theory.ipynb).)
 #
-# The smallest model that recalls has latents and frames of one bit. Latents 1 and 2 are coins. Latent 3 repeats latent 1 with probability 0.95. A frame shows its latent, with an error of 0.1. That is three tables, and we can sum over everything:
+# The smallest model that recalls has latents and frames of one bit. Latents 1 and 2 are coins. Latent 3 repeats latent 1 with probability 0.95. A frame shows its latent, with an error of 0.1. We can sum over everything:
 
 # %%
 keep, clear = 0.95, 0.9
@@ -586,7 +586,7 @@ check("GTM.11", by_hand, psi[2, 0], "what the library knows before frame 3")
 print("gates", g.detach().numpy().round(2), "- psi has", len(by_hand), "entries")
 
 # %% [markdown]
-# To repeat a sequence with a fixed lag, the controller need only emit *the same* logits at every step, while the rows move on under the head. That is what makes recall easy for this memory. (That the recall begins it must know from elsewhere: here it can count.) How exact is the copy? With the logit of the right row higher by $\gamma$ than all others, which are equal, the others keep
+# To repeat a sequence with a fixed lag, the controller need only emit *the same* logits at every step, while the rows move on under the head. (That the recall begins it must know from elsewhere: here it can count.) How exact is the copy? With the logit of the right row higher by $\gamma$ than all others, which are equal, the others keep
 #
 # $$ 1-w=\frac{L-1}{e^{\gamma}+L-1} \tag{GTM.12} $$
 
