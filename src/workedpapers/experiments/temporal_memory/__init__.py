@@ -1,16 +1,17 @@
 """Generative models with a memory at work (paper `temporal_memory`).
 
-`training` is a row: a model trained and tested; `tables` are what the experiments page asks.
+`training` is a row: a model trained and tested; `tables` are what the experiments page asks; `claims` is the scoreboard.
 """
 
 from typing import Any
 
 from workedpapers.lab import Experiment
 
+from .claims import scoreboard
 from .tables import ARMS, CHECK, LIVE, PAPER, SEARCH_RATES, named
 from .training import Temporal, draw, measure, run, train
 
-__all__ = ["ARMS", "EXPERIMENTS", "LIVE", "Temporal", "draw", "measure", "named", "run", "train"]
+__all__ = ["ARMS", "EXPERIMENTS", "LIVE", "Temporal", "draw", "measure", "named", "run", "scoreboard", "train"]
 
 EXPERIMENTS: dict[str, Experiment[Any]] = {
     "check": CHECK,
