@@ -12,7 +12,7 @@
 # ---
 
 # %% [markdown]
-# # Generative temporal models with memory: the theory
+# # Generative models with memory: the theory
 #
 # **The gap of a filtering posterior, the price of first sight and what a recall can save, the divergence of two normals, attention over
 # latents, the Turing machine's and the computer's memory step by step, importance weights, collapse, the library, cost, errata: what
@@ -465,7 +465,8 @@ check("GTM.16", stored, 2.0, "bits saved by a memory that holds the frame itself
 #
 # $$ \mathrm{Var}_q\bigl[\ln q(z)-\ln p(z)\bigr]=\tfrac12(\rho-1)^2+\rho\,\delta^2 \tag{GTM.17a} $$
 #
-# The checks compute both in closed form, by quadrature and from samples. Dimensions add, in mean and in variance. The closed form is zero only if $q=p$, for $\rho-1-\ln\rho\ge0$.
+# The checks compute both in closed form, by quadrature and from samples. Dimensions add, in mean and in variance. The closed form is zero
+# only if $q=p$, for $\rho-1-\ln\rho\ge0$.
 
 
 # %%
@@ -521,7 +522,7 @@ for case in CASES:
 #
 # $$ m_p=\mathrm E\,m_q,\qquad s_p^2=\mathrm E\,s_q^2+\mathrm{Var}\,m_q \tag{GTM.18b} $$
 #
-# At a recall all posteriors that share one $\Psi_t$ are the same, the variance between them is gone, and the divergence can go to zero.
+# At a recall with a perfect memory all posteriors that share one $\Psi_t$ are the same, the variance between them is gone, and the divergence can go to zero.
 
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, deviation of the one-sample estimate against the divergence, for ratios of deviations 1, 0.5 and 2, with the diagonal. At small divergences all curves lie above the diagonal. Right, four narrow normal densities at minus 2, minus 0.5, 0.4 and 2.4, and a wide one centred at 0.1: the best prior, with a mean divergence of 1.41 nats."}} tags=["hide-input"]
@@ -1172,14 +1173,14 @@ print("two", [f"{v:.2f}" for v in many.mean(1)], "exact", [f"{v:.2f}" for v in e
 # $$ \frac{\partial F}{\partial A}=\mathrm E\bigl[\,\mathrm E[\delta\,|\,\Psi]\;\mathrm E[z\,|\,\Psi]^\top\bigr]=0,\qquad\delta=\frac{\partial\ln p(x|\Psi)}{\partial a} \tag{GTM.32} $$
 #
 # The mean splits, for given $\Psi$ the sample knows nothing of $x$. Its first factor, the mean over $x$ given $\Psi$, is zero because the
-# decoder without $z$ is at its best. The same holds for weights that would lead $z_t$ into later $\Psi$. So no gradient leads away. Whether a small step does is a question of the second order. Take frames
-# with variance $\lambda$ along a unit direction, a decoder $\mathcal N(az,\sigma^2)$ with $\sigma$ held, and a posterior
+# decoder without $z$ is at its best. The same holds for weights that would lead $z_t$ into later $\Psi$. So no gradient leads away.
+# Whether a small step does is a question of the second order. Take frames with variance $\lambda$ along a unit direction, a decoder $\mathcal N(az,\sigma^2)$ with $\sigma$ held, and a posterior
 # $\mathcal N(bx,s^2)$ with prior $\mathcal N(0,1)$. Then, up to a constant,
 #
 # $$ F=-\frac{\lambda(1-ab)^2+a^2s^2}{2\sigma^2}-\frac12\bigl(b^2\lambda+s^2-1-\ln s^2\bigr) \tag{GTM.32a} $$
 #
-# At $a=b=0$, $s=1$ the second derivatives by $a$, $b$ have the determinant $\frac\lambda{\sigma^2}\bigl(1-\frac\lambda{\sigma^2}\bigr)$:
-# collapse is a local maximum for $\lambda<\sigma^2$ and a saddle for $\lambda>\sigma^2$. The best point has $a^2=\lambda-\sigma^2$ or zero,
+# At $a=b=0$, $s=1$ the second derivatives by $a$, $b$ have the determinant $\frac\lambda{\sigma^2}\bigl(1-\frac\lambda{\sigma^2}\bigr)$,
+# and the two pure ones are negative: collapse is a local maximum for $\lambda<\sigma^2$ and a saddle for $\lambda>\sigma^2$. The best point has $a^2=\lambda-\sigma^2$ or zero,
 # and pays, a direction,
 #
 # $$ \mathrm{KL}=\tfrac12\ln\max\bigl(1,\,\lambda/\sigma^2\bigr) \tag{GTM.32b} $$
@@ -1416,8 +1417,8 @@ check(
 # %% [markdown]
 # ## 10. What does a step cost?
 #
-# **The controller and the layers around it cost most; reading a few rows by lag costs next to nothing. Only the computer's links grow with
-# the square of the slots.**
+# **As long as slots are few, the controller and the layers around it cost most; reading a few rows by lag costs next to nothing. Only the
+# computer's links grow with the square of the slots.**
 #
 # Let $H$ be the units of the controller, $V$ the size of $v$, $C$ that of the context, $R$ read heads, $N$ slots of width $D$. A write
 # head sees $h_t$ and $v_{t-1}$, a read head sees $h_t$. A memory that asks for $\alpha$ numbers to write and for $\beta$ numbers a read
@@ -1440,7 +1441,8 @@ check(
 #
 # $$ 4H(V+C+H+2)+R(H+1)+E(2X+2E+3P+5Z+5)+X+4Z \tag{GTM.33a} $$
 #
-# parameters. Its products are those without the biases: $4H(V+C+H)+RH+E(2X+2E+3P+5Z)$.
+# parameters. Its products are those without the biases: $4H(V+C+H)+RH+E(2X+2E+3P+5Z)$. The picture
+# is for $H=96$, $V=Z=D=16$, $X=E=64$, no context and one read head.
 
 
 # %%

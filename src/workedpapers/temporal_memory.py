@@ -162,7 +162,8 @@ class _Heads(nn.Module):
 
     def part(self, name: str) -> Tensor:
         """The biases behind one part."""
-        return dict(zip(self.sizes, self.linear.bias.split(tuple(self.sizes.values())), strict=True))[name]
+        parts = self.linear.bias.split(tuple(self.sizes.values()))
+        return cast(Tensor, dict(zip(self.sizes, parts, strict=True))[name])
 
     def forward(self, hidden: Tensor, carried: Tensor | None = None) -> dict[str, Tensor]:
         if carried is not None:
@@ -526,14 +527,19 @@ class TemporalGenerativeModel(nn.Module):
         return _wide(out).reshape(*z.shape[:2], *self.parameter_shape)
 
     def log_likelihood(self, parameters: Tensor, x: Tensor) -> Tensor:
-        """ln p(x_t | z_t, ψ) in nats, (time, batch), from what `decode` returns."""
+        """ln p(x_t | z_t, ψ) in nats, (time, batch), from what `decode` returns and frames.
+
+        Raises: ValueError: frames of another shape than the means, or logits, have.
+        """
         if self.likelihood == "categorical":
             return -F.cross_entropy(parameters.flatten(0, 1), x.flatten(), reduction="none").view_as(x)
         x = x.to(parameters.dtype)
         if self.likelihood == "bernoulli":
             return -F.binary_cross_entropy_with_logits(parameters, x, reduction="none").flatten(2).sum(-1)
-        mean, raw = parameters.flatten(3).unbind(2)
-        return Normal(mean, _positive(raw)).log_prob(x.flatten(2))
+        mean, raw = parameters.unbind(2)
+        if x.shape != mean.shape:
+            raise ValueError(f"x must have shape {tuple(mean.shape)}, got {tuple(x.shape)}")
+        return Normal(mean.flatten(2), _positive(raw).flatten(2)).log_prob(x.flatten(2))
 
     def _expect(self, parameters: Tensor) -> Tensor:
         """Mean of the likelihood; of symbols their probabilities."""

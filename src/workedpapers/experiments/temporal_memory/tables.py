@@ -44,7 +44,10 @@ VRNN, INTROSPECTION = MODELS["VRNN"], MODELS["Introspection"]
 _plain = {"samples": 0, "shown": False}
 #: By table and arm.
 ARMS: Mapping[str, Mapping[str, Temporal]] = {
-    **{task: {name: _on(task, arm) for name, arm in MODELS.items()} for task in TASKS},
+    **{
+        task: {name: _on(task, arm) for name, arm in MODELS.items() if (task, name) != ("one-shot", "NTM")}
+        for task in TASKS
+    },
     "small walk": {
         name: _on("walk", MODELS[name], stored=2, recalled=10) for name in ("VRNN", "Introspection", "LRU", "DNC")
     },
@@ -61,6 +64,7 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
             "VRNN": VRNN,
             "VRNN, wide": replace(VRNN, **WIDE),
             "Introspection": INTROSPECTION,
+            "Introspection, both": replace(INTROSPECTION, carry="both"),
         }.items()
     },
     "carry": {
