@@ -1,6 +1,5 @@
 """Generative models of sequences that repeat themselves, trained on some images and tested on others."""
 
-import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -144,12 +143,16 @@ def draw(config: Temporal, part: str, batch: int, generator: torch.Generator) ->
 def build(config: Temporal) -> TemporalGenerativeModel:
     """The model, before training.
 
-    Raises: ValueError: an unknown memory.
+    Raises: ValueError: an unknown stock, memory, carry or addressing.
     """
+    if config.stock not in PIXELS:
+        raise ValueError(f"stock must be one of {', '.join(PIXELS)}, got {config.stock!r}")
     pixels: int = {"panorama": WINDOW, "strings": len(SYMBOLS)}.get(config.task, PIXELS[config.stock])
     likelihood = {"panorama": "gaussian", "strings": "categorical"}.get(config.task, "bernoulli")
     context = {"walk": 4, "panorama": WINDOW, "parity": 3 if config.answered else 0}.get(config.task, 0)
     widths = {"sample": config.latent, "mean": config.latent, "code": config.code, "both": config.latent + config.code}
+    if config.carry not in widths:
+        raise ValueError(f"carry must be one of {', '.join(widths)}, got {config.carry!r}")
     width, rows = widths[config.carry], config.frames
     memory: Recurrent
     if config.memory == "none":
@@ -173,7 +176,12 @@ def build(config: Temporal) -> TemporalGenerativeModel:
 
 
 def loss(bound: Bound, episodes: Episodes, config: Temporal) -> Tensor:
-    """Minus the bound, a mean over the frames that count."""
+    """Minus the bound in nats, a mean over the frames that count.
+
+    Raises: ValueError: `scored` neither "all" nor "told".
+    """
+    if config.scored not in ("all", "told"):
+        raise ValueError(f"scored must be all or told, got {config.scored!r}")
     surprise = bound.kl.clamp(min=config.free) - bound.reconstruction if config.free else -bound.total
     return surprise.mean() if config.scored == "all" else surprise[episodes.told].mean()
 
@@ -184,7 +192,10 @@ def rate(update: int, updates: int) -> float:
 
 
 def train(config: Temporal, seed: int, device: torch.device) -> tuple[TemporalGenerativeModel, dict[str, object]]:
-    """A trained model, and `curve`, the test's `measure` of told and of new frames at `POINTS` moments."""
+    """A trained model, and `curve`: [told, new] of `measure` at `POINTS` moments, on sequences of the test's images.
+
+    Raises: ValueError: as `build`, `draw` and `loss`.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = build(config).to(device)
@@ -279,9 +290,3 @@ def show(model: TemporalGenerativeModel, episodes: Episodes) -> dict[str, object
     after = model.generate(x[:begin], len(x) - begin, context, expected=True)
     percent = [(100 * part).round().int().transpose(0, 1).tolist() for part in (x, after)]
     return {"attention": weights, "frames": percent[0], "continued": percent[1]}
-
-
-def patience(values: list[float], level: float) -> float:
-    """First share of the training at which a curve is at a level or above; infinite if never."""
-    reached = [i for i, value in enumerate(values, 1) if value >= level]
-    return reached[0] / len(values) if reached else math.inf
