@@ -59,7 +59,8 @@ from scipy.special import gammaln
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from workedpapers.lab import check, figures, refute, setup
+from workedpapers.experiments import temporal_memory as experiment
+from workedpapers.lab import check, figures, refute, setup, sweep
 from workedpapers.temporal_memory import (
     DifferentiableNeuralComputer,
     Introspection,
@@ -1595,8 +1596,20 @@ fig.suptitle(
 )
 plt.show()
 
+# %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
+# @title Table: recorded times of an update over a peer's, one thread
+vrnn = sweep(experiment.EXPERIMENTS["cost"], "book")
+for row in vrnn.itertuples():
+    print(f"VRNN, batch {row.batch_size}: {row.ours_ratio:.2f} of the loop")
+memories = sweep(experiment.EXPERIMENTS["cost_memories"], "book").iloc[0]
+for name in ("dnc", "ntm", "lru", "introspection"):
+    print(f"{name}: {memories[f'{name}_ratio']:.2f} of the package dnc")
+
 # %% [markdown]
-# COST PARAGRAPH
+# Measured, forward and backward, one thread, interleaved (medians, a machine that did other things, too): a VRNN of 28 frames with 100
+# units takes 0.51 of the time of the same model with encoder, prior, decoder and divergence inside the loop at 8 sequences, and 0.90
+# at 128, where the products themselves are the cost. Of the time of the package *dnc* 1.1, a Differentiable Neural Computer of the
+# same sizes, 20 steps of 16 sequences, our DNC takes 0.70, NTM 0.67, LRU 0.31, Introspection 0.06.
 
 # %% [markdown]
 # ## 11. Errata

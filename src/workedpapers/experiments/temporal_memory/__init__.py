@@ -1,6 +1,7 @@
 """Generative models with a memory at work (paper `temporal_memory`).
 
-`training` is a row, a model trained and tested; `tables` are what the page asks; `claims` is the scoreboard.
+`training` is a row, a model trained and tested; `tables` are what the page asks; `claims` is the scoreboard;
+`cost` belongs to the theory page.
 """
 
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from workedpapers.lab import Experiment
 
 from .claims import scoreboard
+from .cost import COST, MEMORY_COST
 from .tables import ARMS, CHECK, LIVE, PAPER, SEARCH_RATES, named
 from .training import Temporal, draw, measure, run, train
 
@@ -18,4 +20,6 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "search_rates": SEARCH_RATES,
     **{group: named(group) for group in ARMS},
     "paper": PAPER,
+    "cost": COST,
+    "cost_memories": MEMORY_COST,
 }
