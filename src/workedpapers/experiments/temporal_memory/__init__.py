@@ -1,6 +1,6 @@
 """Generative models with a memory at work (paper `temporal_memory`).
 
-`training` is a row: a model trained and tested. `tables` are what the experiments page asks, `claims` the scoreboard.
+`training` is a row, a model trained and tested; `tables` are what the page asks; `claims` is the scoreboard.
 """
 
 from typing import Any

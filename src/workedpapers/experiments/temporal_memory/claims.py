@@ -21,19 +21,23 @@ def scoreboard() -> list[Claim]:
     claims = []
     for task, bound in bounds.items():
         paper = "a review asks" if task == "strings" else "below 0"
-        claims.append(_claim(f"VRNN less Introspection, {task}", paper, bound["VRNN"] - bound["Introspection"]))
+        claims.append(_claim(f"VRNN, {task}: less Introspection", paper, bound["VRNN"] - bound["Introspection"]))
     kept = _by_seed("carry", "told")["Introspection, both"]
-    text = "VRNN less Introspection, recall, both carry both"
+    text = "VRNN, recall, both carried: less Introspection that carries both"
     claims.append(_claim(text, "a review asks", bounds["recall"]["VRNN"] - kept))
     for task in FIXED_LAGS:
         bound = bounds[task]
         best = bound.drop(columns=["VRNN", "Introspection"]).max(axis=1)
-        claims.append(_claim(f"Best other memory less Introspection, {task}", "below 0", best - bound["Introspection"]))
+        claims.append(
+            _claim(f"Best other memory, {task}: less Introspection", "below 0", best - bound["Introspection"])
+        )
     for name in ("DNC", "LRU"):
         bound = bounds["cue"]
-        claims.append(_claim(f"Introspection less {name}, cue", "below 0", bound["Introspection"] - bound[name]))
+        claims.append(
+            _claim(f"Introspection less {name}, cue: told frames", "below 0", bound["Introspection"] - bound[name])
+        )
     told, new = (_by_seed("recall", kl)["Introspection"] for kl in ("told_kl", "new_kl"))
-    text = "KL of told frames less a tenth of that of new ones, Introspection, recall"
+    text = "Told KL, recall: of Introspection, less a tenth of that of new frames"
     return [*claims, _claim(text, "below 0", told - FORETOLD * new)]
 
 
@@ -49,4 +53,4 @@ def _claim(text: str, paper: str, differences: pd.Series) -> Claim:
     values = tuple(float(value) for value in differences)
     verdict = judge(values, -1)
     cause = {"holds": "", "holds in part": "seeds disagree"}.get(verdict, "not tested")
-    return Claim(f"{text}: nats", paper, values, "book", verdict, cause)
+    return Claim(f"{text}, nats", paper, values, "book", verdict, cause)

@@ -33,7 +33,7 @@ TASKS: Mapping[str, Mapping[str, object]] = {
     "panorama": {"task": "panorama", "recalled": 12},
     "strings": {"task": "strings", "stored": 3},
 }
-WIDE = {"hidden": 192}  # of a VRNN: units of the controller
+WIDE = 192  # units of a larger VRNN's controller
 
 
 def _on(task: str, arm: Temporal, **changes: object) -> Temporal:
@@ -62,7 +62,7 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
         for length in LENGTHS
         for name, arm in {
             "VRNN": VRNN,
-            "VRNN, wide": replace(VRNN, **WIDE),
+            "VRNN, wide": replace(VRNN, hidden=WIDE),
             "Introspection": INTROSPECTION,
             "Introspection, both": replace(INTROSPECTION, carry="both"),
         }.items()
