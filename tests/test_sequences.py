@@ -350,6 +350,33 @@ def test_only_the_generator_counts(task):
     assert torch.equal(images, IMAGES)
 
 
+#: Images of the first sequence of a seed, and its moves: what is recorded was trained on sequences drawn like this.
+PINNED = {
+    "recall": ([14, 13, 7, 6, 6, 14, 13, 7], None),
+    "parity, told": ([14, 13, 7, 6, 6, 26, 25, 26], [0, 0, 0, 0, 0, 2, 2, 2]),
+    "pointer": ([16, 21, 29, 26, 20, 16, 20, 26], None),
+    "cue": ([26, 21, 7, 23, 17, 21, 7, 23, 17], None),
+    "walk": ([9, 13, 13, 7, 7, 13, 13, 0, 13], [0, 2, 1, 3, 3, 3, 0, 2, 3]),
+}
+
+
+@pytest.mark.parametrize("task", PINNED)
+def test_a_seed_gives_the_sequences_that_it_gave(task):
+    episodes = DRAWS[task](IMAGES, seeded())
+    found, told = PINNED[task]
+    assert numbers(episodes)[:, 0].tolist() == found
+    assert (episodes.context is None) == (told is None)
+    if told is not None:
+        assert episodes.context[:, 0].argmax(-1).tolist() == told
+
+
+def test_a_seed_gives_the_panorama_that_it_gave():
+    episodes = DRAWS["panorama"](IMAGES, seeded())
+    assert episodes.context[:, 0].argmax(-1).tolist() == [0, 2, 2, 2, 1, 1, 2, 0, 0]
+    expected = [-1.5071, -0.0097, -0.4082, -0.9642, 0.5507, -0.4431, -1.0413, 0.1947, 0.5831]
+    assert episodes.frames[:, 0, 0].tolist() == pytest.approx(expected, abs=1e-3)
+
+
 @pytest.mark.parametrize("task", DRAWS)
 def test_every_part_has_time_and_batch_and_no_frame_is_new_and_told(task):
     episodes = DRAWS[task](IMAGES, seeded(11))
