@@ -105,7 +105,7 @@ def by_frame(ax, group, name, color, label=None, part=0):
 # %%
 recall = {name: rows_of("recall", name) for name in MODELS}
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, cost by frame, every seed a dot: five models near 22 to 23 nats for six frames; then the VRNN stays at 23, the four with a memory fall to 17 to 18. Right, bound of told frames against updates: all rise from -31 to about -24 together; the memories leave the VRNN between 500 and 1,500 updates and end at -16 to -19."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Left, cost by frame, every seed a dot: five models near 22 to 23 nats for six frames; then the VRNN stays at 23, the four with a memory fall to 17 to 18. Right, bound of told frames against updates: all rise from below -26, Introspection first; the other memories leave the VRNN within 1,500 updates; they end at -16 to -19, the VRNN at -23."}} tags=["hide-input"]
 # @title Figure: cost by frame, and learning curves
 fig, axes = figures.panels(2)
 for name, color in COLOR.items():
@@ -225,7 +225,7 @@ ax.axhline(0, color=MUTED, lw=0.8)
 ax.set_xticks(range(4), LENGTHS)
 ax.set(xlabel="frames to keep", ylabel="saved, nats a frame")
 fig.legend(loc="outside lower center", ncols=1)
-ax.set_title("A controller of 96 units keeps two frames")
+ax.set_title("A controller of 96 units keeps one frame, half of two")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -242,14 +242,14 @@ found = {
 display(pd.DataFrame(found).T.round(2))
 
 # %% [markdown]
-# **One or two frames. The first frame, shown again, costs the VRNN 17.3 nats less than a new one when one frame is kept, 8.7 when two are, 0.1 when four or eight; with 192 units (269,248 parameters) 18.2, 12.9, 2.0 (by seed 0.5 to 3.9) and 0.1.** Introspection with drawn latents saves 4.7 to 5.5 nats at each length, so for one and two frames the VRNN is far ahead. But it carries the encoded frame, too. Introspection that keeps the same saves 19.9, 19.2, 17.7 and 14.5 nats, more than either VRNN at each length. All lengths at the rate found for six frames.
+# **One or two frames. The first frame, shown again, costs the VRNN 17.3 nats less than a new one when one frame is kept, 8.7 when two are, 0.1 when four or eight; with 192 units (269,248 parameters) 18.2, 12.9, 2.0 (by seed 0.2 to 3.5) and 0.1.** Introspection with drawn latents saves 4.4 to 5.5 nats at each length, so for one and two frames the VRNN is far ahead. But it carries the encoded frame, too. Introspection that keeps the same saves 19.9, 19.2, 17.7 and 14.5 nats, more than either VRNN at each length. All lengths at the rate found for six frames.
 
 # %% [markdown]
 # ## 4. Would it come with more training?
 #
 # Perfect recall of section 1, 7,500 updates instead of 2,500.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bound against updates to 7,500, three seeds each. Left, told frames: the VRNN rises from -30 to -21.7; Introspection leaves it after a few hundred updates and reaches -14 to -15. Right, new frames: both end near -21.5."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bound against updates to 7,500, three seeds each. Left, told frames: the VRNN rises from -26 to -21.7; Introspection leaves it after a few hundred updates and reaches -14 to -15. Right, new frames: both end near -21.5."}} tags=["hide-input"]
 # @title Figure: three times the updates
 LONGER = {name: (COLOR[name], name) for name in ("VRNN", "Introspection")}
 fig, axes = figures.panels(2, sharey=True)
@@ -407,7 +407,7 @@ plt.show()
 display(summary({", ".join(key): arm for key, arm in sorted(CARRIED.items())}))
 
 # %% [markdown]
-# **For Introspection the code: a frame shown again costs 18.1 nats with the drawn latent, 11.8 with the mean, 2.7 with the code, 2.6 with both. With the same carried on, Introspection is ahead of the VRNN in recall: drawn latents -18.1 against -22.2, both -2.6 against -22.8.** LRU, whose slots hold 24 learned numbers, gains nothing from the code (-18.7 against -17.1); whether its slots are too narrow is not tested. In the panorama the order of section 2 is a matter of what is carried: with samples VRNN -1.40, Introspection -1.53, LRU -1.42; with both VRNN -0.31, Introspection -0.44, LRU -0.20. On strings the latents collapse (divergence 0.00), so a memory of samples holds noise: all at -2.30, a guess (ln 10). With the code LRU answers with -0.87 (by seed -0.21 to -1.39), Introspection with -1.37, the VRNN, which carries both, with -2.05. The code costs parameters: 115,850 against 88,202.
+# **For Introspection the code: a frame shown again costs 18.1 nats with the drawn latent, 11.8 with the mean, 2.7 with the code, 2.6 with both. With the same carried on, Introspection is ahead of the VRNN in recall: drawn latents -18.1 against -22.2, both -2.6 against -22.8.** LRU, whose slots hold 24 learned numbers, loses by the code (-18.7 against -17.1); whether its slots are too narrow is not tested. In the panorama the order of section 2 is a matter of what is carried: with samples VRNN -1.40, Introspection -1.53, LRU -1.42; with both VRNN -0.31, Introspection -0.44, LRU -0.20. On strings the latents collapse (divergence 0.00), so a memory of samples holds noise: all at -2.30, a guess (ln 10). With sample and code LRU answers with -0.87 (by seed -0.21 to -1.39), Introspection with -1.37, the VRNN, which carries both, with -2.05. The code costs parameters: 115,850 against 88,202.
 
 # %% [markdown]
 # ## 8. Which frames should the loss count?
@@ -458,7 +458,7 @@ display(
 #
 # With many samples the importance-weighted bound comes nearer to $\ln p(\mathbf x)$ ([section 7 of the theory](temporal_memory_theory.ipynb)): 100 samples a sequence, 200 test sequences, perfect recall. Would the order of the models change?
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bound of a whole sequence, open circles from one sample, filled from a hundred, joined, three seeds a model. VRNN from -207 to -204; Introspection from -193 to -189; LRU, NTM and DNC between -196 and -178. Each pair is 3 to 5 nats apart."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Bound of a whole sequence, open circles from one sample, filled from a hundred, joined, three seeds a model. VRNN from -207 to -204; Introspection from -193 to -189; LRU, NTM and DNC between -193 and -178. Each pair is 3 to 5 nats apart."}} tags=["hide-input"]
 # @title Figure: the bound of a whole sequence, from one sample and from a hundred
 fig, ax = plt.subplots(figsize=(4.5, 3))
 for place, (name, color) in enumerate(COLOR.items()):
@@ -469,7 +469,7 @@ for place, (name, color) in enumerate(COLOR.items()):
     ax.plot(len(pairs) * [place], pairs[:, 1], "o", color=color, ms=5)
 ax.set_xticks(range(5), MODELS)
 ax.set_ylabel("nats a sequence")
-ax.set_title("The bound is 3 to 5 nats looser than it need be")
+ax.set_title("The bound is loose by 3 to 5 nats at least")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -509,7 +509,7 @@ for ax, group, title in (
     ax.set(xlabel="frame", xticks=range(1, 10), title=title)
 axes[0].set_ylabel("cost, nats")
 fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
-fig.suptitle("The same with 196 pixels")
+fig.suptitle("It holds for larger pictures, and for unseen characters")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -522,7 +522,7 @@ display(
 )
 
 # %% [markdown]
-# **Yes. MNIST: a told frame costs the VRNN 33.2 nats, Introspection 25.1 (new ones 33.3 and 34.0); unseen characters 44.0 and 38.6.** The divergence falls from 8.5 to 0.4 nats on MNIST. What is learned on some alphabets' drawings is kept of others: it is the keeping that was learned.
+# **Yes. MNIST: a told frame costs the VRNN 33.2 nats, Introspection 25.1 (new ones 33.3 and 34.0); unseen characters 44.1 and 38.6.** The divergence falls from 8.5 to 0.4 nats on MNIST. What is learned on some alphabets' drawings is kept of others: it is the keeping that was learned.
 
 # %% [markdown]
 # ## 11. The scoreboard
@@ -533,7 +533,7 @@ display(
 # @title Figure: the claims, every seed a dot
 claims = experiment.scoreboard()
 ax = figures.verdicts(claims)
-ax.set_title("Ahead of the VRNN, but not the best memory")
+ax.set_title("Ahead of the VRNN, not the best memory", loc="right")
 plt.show()
 
 # %% cellView="form" jupyter={"outputs_hidden": true, "source_hidden": true} tags=["hide-input", "hide-output"]
@@ -541,4 +541,4 @@ plt.show()
 display(scoreboard_table(claims))
 
 # %% [markdown]
-# **Introspection is ahead of the VRNN in every seed on six of eight tasks (by 0.7 nats a told frame on the walk, by 5.5 on unseen characters), behind it in the panorama and on strings; where both carry sample and code, ahead by 20 nats in recall. That it is the best memory where the lag is fixed does not hold here: the best other one is ahead by 1.3 nats in recall, 0.2 in parity, 0.1 in one-shot recall.** After a cue LRU is ahead of it in every seed (0.6 nats), the DNC in the mean (0.2). (The axis is logarithmic beyond one or so.)
+# **Introspection is ahead of the VRNN in every seed on six of eight tasks (by 0.7 nats a told frame on the walk, by 5.5 on unseen characters), behind it in the panorama and on strings; where both carry sample and code, ahead by 20 nats in recall. That it is the best memory where the lag is fixed does not hold here: the best other one of each seed is ahead by 1.3 nats in recall, 0.2 in parity, 0.1 in one-shot recall.** After a cue LRU is ahead of it in every seed (0.6 nats), the DNC in the mean (0.2). (The axis is logarithmic beyond one or so.)

@@ -19,7 +19,7 @@
 # stands behind [the lesson](temporal_memory.ipynb).** The measurements are in [the experiments](temporal_memory_experiments.ipynb).
 # Sections can be read in any order; their code uses functions from above. Symbols are the lesson's: frames $x_t$ with latents $z_t$,
 # $t=1,\dots,T$; a model $p$, a posterior $q$, the bound $F$; a controller $h_t$; what is known before $x_t$, $\Psi_t$; rows $M(i)$, read with
-# weights $w$. All is in nats. Statements about the paper are from memory and from a public review.
+# weights $w$. All is in nats. Statements about the paper are from its abstract, a public review and a public port.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Setup: installs the package where it is missing

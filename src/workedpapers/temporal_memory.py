@@ -80,7 +80,8 @@ class Recurrent(nn.Module):
     """No memory but the controller's own state: with `carry="both"` a variational recurrent network (VRNN).
 
     Every memory takes the controller, (batch, hidden_size), and writes what is carried, (batch, width). Its state is in
-    float32 or wider; nothing in it is changed in place.
+    float32 or wider; nothing in it is changed in place. A memory of your own sets `reads` and `read_width`, and has the
+    three methods below.
 
     Args: hidden_size: units of the controller; width: of what is carried from one frame to the next.
     Raises: ValueError, TypeError: a size that is no int of at least one.
