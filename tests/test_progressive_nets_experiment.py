@@ -36,7 +36,7 @@ from workedpapers.experiments.progressive_nets import (
 from workedpapers.experiments.progressive_nets.tables import TUNED, TUNED_SOUP
 from workedpapers.lab.paths import folder_from
 from workedpapers.lab.sweeps import read_rows
-from workedpapers.progressive_nets import ProgressiveNetwork
+from workedpapers.progressive_nets import ProgressiveNetwork, average_fisher_sensitivity
 from workedpapers.tasks import catch
 from workedpapers.tasks import images as raw
 from workedpapers.tasks.splits import Split
@@ -374,6 +374,96 @@ def test_a_row_of_images_says_what_was_asked(arm):
     assert found["parameters"] == sizes[arm]
 
 
+# Sensitivities to noise
+
+
+@pytest.fixture(scope="module")
+def disturbed():
+    """A network with a second column, and its shares by every measure."""
+    config = replace(TINY, arm="progressive", target="noisy", updates=60, source_updates=100, learning_rate=0.01)
+    network = games.pretrained(config, 0, CPU)
+    torch.manual_seed(0)
+    games.learn(network, "target", "noisy", network.add_column("target", 4), config, seeded())
+    return network, {name: np.array(shares) for name, shares in games.noise(network, "target", "noisy").items()}
+
+
+def test_slopes_squared_by_pixel_are_those_of_a_loop_over_boards_and_pixels(disturbed):
+    network, _ = disturbed
+    x = games.boards("noisy")[::40]
+    tapped = {}
+
+    def tap(i, j, h):
+        h = h if h.requires_grad else h.requires_grad_()
+        tapped[i, j] = h
+        return h
+
+    info = np.zeros((3, 2))
+    values = {(i, j): [] for i in range(3) for j in range(2)}
+    slopes = {place: [] for place in values}
+    for board in x:
+        output, _ = network.run(board[None], "target", tap=tap)
+        policy = output[0, :3].softmax(0)
+        for action in range(3):
+            grads = torch.autograd.grad(policy[action].log(), list(tapped.values()), retain_graph=True)
+            for place, grad in zip(tapped, grads, strict=True):
+                slopes[place].append(float(policy[action].detach()) * grad.detach().numpy().reshape(-1) ** 2)
+        for place, h in tapped.items():
+            values[place].append(h.detach().numpy().reshape(-1))
+    for (i, j), rows in values.items():
+        maps = (8, 16, 64)[i]
+        variance = np.array(rows).reshape(len(x), maps, -1).var((0, 2))
+        squares = np.array(slopes[i, j]).reshape(3 * len(x), maps, -1).sum((0, 2)) / len(x)
+        info[i, j] = (variance * squares).sum()
+    typed = info / info.sum(1, keepdims=True)
+    np.testing.assert_allclose(games.by_pixel(network, x, "target").numpy(), typed, rtol=1e-3)
+    every = average_fisher_sensitivity(network, [x], "target", logits=games.policy_of).numpy()
+    np.testing.assert_allclose(typed[2], every[2], rtol=1e-3)  # units have no pixels
+    assert np.abs(typed[:2] - every[:2]).max() > 1e-3
+
+
+def test_small_noise_finds_the_shares_of_slopes_squared_by_pixel(disturbed):
+    _, found = disturbed
+    assert set(found) == {"sensitivity_pixels", "noise_policy", "noise_part", "noise_half"}
+    for shares in found.values():
+        assert shares.shape == (3, 2)
+        np.testing.assert_allclose(shares.sum(1), 1, rtol=1e-5)
+    np.testing.assert_allclose(found["noise_policy"], found["sensitivity_pixels"], atol=0.05)
+
+
+def test_a_policy_that_is_no_better_than_chance_has_no_half_of_its_score():
+    network = games.pretrained(replace(TINY, sources=("random",)), 0, CPU)
+    parameters = network.add_column("target", 4)
+    with torch.no_grad():  # to the left, whatever is seen
+        parameters[-2].zero_()
+        parameters[-1].copy_(torch.tensor([9.0, 0.0, 0.0, 0.0]))
+    found = games.noise(network, "target", "black")
+    assert np.isnan(found["noise_part"]).all()
+    assert np.isnan(found["noise_half"]).all()
+
+
+@pytest.mark.parametrize("change", [{"arm": "head"}, {"arm": "scratch", "sources": ()}])
+def test_only_a_column_beside_others_can_be_perturbed(change):
+    with pytest.raises(ValueError, match="only a column beside others can be perturbed"):
+        replace(TINY, perturbed=True, **change)
+
+
+def test_networks_that_are_disturbed_are_those_of_the_soup():
+    table = EXPERIMENTS["sensitivity"]
+    assert set(table.configs("book")) == {
+        replace(config, perturbed=True)
+        for name, pairs in tables.PERTURBED.items()
+        for config in soup(name).configs("book")
+        if (*config.sources, config.target) in pairs
+    }
+    assert {pair for pairs in tables.PERTURBED.values() for pair in pairs} == set(tables.SHOWN)
+    rows = recorded_metrics(Soup)
+    for config in table.configs("book"):
+        for seed in table.seeds("book"):
+            one, other = (rows[seed, c] for c in (config, replace(config, perturbed=False)))
+            np.testing.assert_allclose(one["curve"], other["curve"], atol=0.02)
+            np.testing.assert_allclose(one["sensitivity"], other["sensitivity"], atol=0.02)
+
+
 # Images
 
 
@@ -596,15 +686,17 @@ def right(fitted, output):
     return float((output.argmax(1) == fitted.test.labels).float().mean())
 
 
-def test_a_network_with_all_features_is_itself_and_with_none_the_silenced_one():
+def test_a_network_with_all_features_is_itself_and_with_none_hears_what_is_usual_for_the_examples():
     fitted = fit(PRUNED, 0, CPU)
     x = fitted.test.images
+    usual = fitted.network.features(fitted.few.images, "target")
+    quiet = replace(usual, layers=tuple(layer.mean(0).expand(len(x), -1) for layer in usual.layers))
     found = images.pruning(fitted, 0)
     assert set(found) == {"fisher", "weights", "random"}
     for accuracies in found.values():
         assert len(accuracies) == len(images.KEPT)
         assert accuracies[-1] == right(fitted, fitted.network(x, "target"))
-        assert accuracies[0] == right(fitted, fitted.network(x, "target", silenced(fitted, x)))
+        assert accuracies[0] == right(fitted, fitted.network(x, "target", quiet))
     trained = images.train(PRUNED, 0, CPU)
     assert {order: trained[f"pruned_{order}"] for order in found} == found
     assert "pruned_fisher" not in images.train(replace(PRUNED, pruned=False), 0, CPU)
@@ -615,10 +707,11 @@ def test_half_of_the_features_by_what_they_send_is_what_a_loop_makes_of_it():
     network, x = fitted.network.requires_grad_(False), fitted.test.images
     layers = network.columns[-1].layers
     h = (x @ layers[0].own.weight.T + layers[0].own.bias).relu()
-    for features, layer in zip(network.features(x, "target").layers, layers[1:], strict=True):
-        size = [float(layer.lateral.weight[:, i].norm() * features[:, i].std()) for i in range(80)]
+    of_all, of_few = (network.features(images, "target").layers for images in (x, fitted.few.images))
+    for features, few, layer in zip(of_all, of_few, layers[1:], strict=True):
+        size = [float(layer.lateral.weight[:, i].norm() * few[:, i].std()) for i in range(80)]
         for i in sorted(range(80), key=lambda i: size[i])[:40]:
-            features[:, i] = features[:, i].mean()
+            features[:, i] = few[:, i].mean()
         h = h @ layer.own.weight.T + layer.own.bias + features @ layer.lateral.weight.T
         h = h if layer is layers[-1] else h.relu()
     assert images.pruning(fitted, 0)["weights"][images.KEPT.index(0.5)] == pytest.approx(right(fitted, h), abs=0.003)
@@ -670,6 +763,19 @@ def test_transfer_scores_are_areas_above_chance_over_that_of_the_mean_from_scrat
     assert found.final.tolist() == [0.4, 0.6, 1.0, 0.9, 0.0]
 
 
+def test_another_baseline_is_another_hundred():
+    harder = claims.soup_scores(tables.even("scratch"))
+    scores = claims.soup_scores()
+    for name in ("scratch", "linear"):
+        one, other = (found[found.arm == name].score.to_numpy() for found in (harder, scores))
+        assert not np.allclose(one, other)
+    rows = recorded_metrics(Soup)
+    configs = {config.target: config for config in tables.even("scratch").configs("book")}
+    row = harder[harder.arm == "linear"].iloc[0]
+    area = np.mean([rows[seed, configs[row.target]]["area"] for seed in range(3)])
+    assert row.score == pytest.approx(100 * (row.area + 0.4) / (area + 0.4), rel=1e-5)
+
+
 def test_there_is_no_scoreboard_while_rows_are_missing(monkeypatch):
     monkeypatch.setattr(claims, "missing", lambda table, scale: ["one"])
     assert claims.scoreboard() == []
@@ -680,8 +786,18 @@ def test_a_claim_is_judged_by_its_differences():
     assert len(board) == len({claim.claim for claim in board}) == 10
     scores = claims.soup_scores()
     assert set(scores.arm) == set(SOUP_ARMS)
+
+    def by_pair(name):
+        """Of every pair, what an arm without a source has on its look."""
+        found = scores[scores.arm == name].set_index(["target", "seed"])
+        pairs = scores[scores.arm == "linear"]
+        return pairs.assign(score=[found.score[key] for key in zip(pairs.target, pairs.seed, strict=True)])
+
+    assert {len(part) for _, part in claims.on_pairs(scores).groupby("arm")} == {3 * 21, 3 * 18}
     median = scores[scores.arm == "linear"].groupby("seed").score.median()
-    assert board[0].runs == pytest.approx(tuple(100 - median))
+    alone = by_pair("scratch").groupby("seed").score.median()
+    assert board[0].runs == pytest.approx(tuple(alone - median))
+    assert board[3].runs == pytest.approx(tuple(by_pair("random").groupby("seed").score.median() - median))
     for claim in board:
         assert (claim.verdict == "holds") == all(run < 0 for run in claim.runs)
 
@@ -699,6 +815,7 @@ def test_check_rows_have_every_kind():
         "lateral_gain": {1.0, 0.3},
         "scale_init": {0.1, 1.0},
     }
+    assert {row.perturbed for row in rows} == {True, False}
     only_images = {
         "data": {"digits"},  # which needs no download
         "layers": {"previous", "same", "all", "mixture"},
@@ -766,6 +883,24 @@ def test_an_arm_of_a_group_has_the_best_rate_with_worse_ones_on_either_side(grou
     metric = "final" if group in tables.BY_FINAL else "area"
     for name, rate in TUNED[group].items():
         assert_best_inside(means(search_images(group, name), metric), rate, (group, name))
+
+
+def test_a_baseline_has_twelve_tries_and_the_best_of_them():
+    for name in tables.BASELINES:
+        tried = configs_of(search_soup(name)) + configs_of(tables.search_even(name))
+        settings = {(config.learning_rate, config.entropy) for config in tried}
+        assert len(settings) == 12 == len(configs_of(search_soup("linear"))) * 3 / 4
+        assert len(set(tried)) == len(tried) == 12 * len(tables.LOOKS)
+        fixed = {"learning_rate": 1.0, "entropy": 1.0, "target": ""}
+        assert {replace(config, **fixed) for config in tried} == {replace(tables.SOUP[name], **fixed)}
+        areas = defaultdict(list)
+        for config in tried:
+            for seed in tables.SEARCH:
+                areas[config.learning_rate, config.entropy].append(recorded_metrics(Soup)[seed, config]["area"])
+        assert max(areas, key=lambda setting: np.mean(areas[setting])) == tables.BEST_OF_TWELVE[name]
+        again = configs_of(tables.even(name))
+        assert [config.target for config in again] == list(catch.VARIANTS)
+        assert {(config.learning_rate, config.entropy) for config in again} == {tables.BEST_OF_TWELVE[name]}
 
 
 def test_three_columns_have_the_rate_of_two():
@@ -839,7 +974,10 @@ def test_catch_soup_has_every_pair_of_a_source_and_another_look():
 def test_searches_and_other_tables_share_no_seed():
     ours = {name: table for name, table in EXPERIMENTS.items() if table.config in (Soup, Transfer)}
     searched = {seed for name, table in ours.items() if name.startswith("search") for seed in table.seeds("book")}
-    assert {name for name in ours if name.startswith("search")} == {"search_soup", *(f"search_{g}" for g in GROUPS)}
+    assert {name for name in ours if name.startswith("search")} == {
+        *("search_soup", "search_even"),
+        *(f"search_{g}" for g in GROUPS),
+    }
     for name, table in ours.items():
         if "book" in table.grid and not name.startswith("search"):
             assert not searched & set(table.seeds("book")), name

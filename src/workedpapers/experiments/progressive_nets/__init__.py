@@ -8,7 +8,7 @@ from typing import Any
 
 from workedpapers.lab import Experiment
 
-from .claims import PEERS, TABLE_1, scoreboard, soup_scores
+from .claims import PEERS, TABLE_1, on_pairs, scoreboard, soup_scores
 from .cost import COST
 from .games import Soup
 from .images import EVERY, Transfer, fit, silenced, tested
@@ -18,11 +18,15 @@ from .tables import (
     CHECK_IMAGES,
     GROUPS,
     LIVE,
+    SHOWN,
     SOUP_ARMS,
+    even,
     explored,
     named,
+    search_even,
     search_images,
     search_soup,
+    sensitivity,
     soup,
 )
 
@@ -33,15 +37,20 @@ __all__ = [
     "GROUPS",
     "LIVE",
     "PEERS",
+    "SHOWN",
     "SOUP_ARMS",
     "TABLE_1",
     "Soup",
     "Transfer",
+    "even",
     "explored",
     "fit",
     "named",
+    "on_pairs",
     "scoreboard",
+    "search_even",
     "search_soup",
+    "sensitivity",
     "silenced",
     "soup",
     "soup_scores",
@@ -52,7 +61,10 @@ EXPERIMENTS: dict[str, Experiment[Any]] = {
     "check": CHECK,
     "check_images": CHECK_IMAGES,
     "search_soup": search_soup(),
+    "search_even": search_even(),
     **{f"search_{group}": search_images(group) for group in GROUPS},
+    "sensitivity": sensitivity(),
+    "even": even(),
     "soup": soup(*SOUP_ARMS),
     **{group: named(group) for group in GROUPS},
     "cost": COST,

@@ -1,5 +1,6 @@
 """Catch soup: a policy for one look of Catch, with or without what was learned on others."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -7,7 +8,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from workedpapers.progressive_nets import Lateral, ProgressiveNetwork, average_fisher_sensitivity
+from workedpapers.progressive_nets import (
+    Lateral,
+    ProgressiveNetwork,
+    average_fisher_sensitivity,
+    average_perturbation_sensitivity,
+)
 from workedpapers.tasks import catch
 
 from .arms import begin, seeded, summary
@@ -30,6 +36,7 @@ class Soup:
         boards: episodes an update.
         learning_rate, source_rate: of Adam, for the target and for the sources.
         entropy, discount: of the actor-critic.
+        perturbed: whether sensitivities to noise are asked for, of a network with earlier columns.
     """
 
     target: str = "catch"
@@ -47,12 +54,19 @@ class Soup:
     source_rate: float = 0.003
     entropy: float = 0.01
     discount: float = 0.9
+    perturbed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.perturbed and not (self.sources and self.arm == "progressive"):
+            raise ValueError(f"only a column beside others can be perturbed, got {self}")
 
 
 MAPS, UNITS = (8, 16), 64
 OUTPUTS = catch.ACTIONS + 1  # and the value
 EVERY = 10  # updates between two points of a curve
 LAST = 5  # points of a curve that make the final score
+COPIES = 4  # of every board, each with noise of its own
+SMALL, PART = 0.01, 0.05  # divergence of a policy that has hardly moved; part of a score that is lost
 
 
 def policy_of(output: Tensor) -> Tensor:
@@ -171,6 +185,7 @@ def pretrained(config: Soup, seed: int, device: torch.device) -> ProgressiveNetw
         target="",
         arm="",
         new_head=True,
+        perturbed=False,
         sources=() if config.arm == "scratch" else config.sources,
         updates=config.source_updates,
         learning_rate=config.source_rate,
@@ -204,7 +219,7 @@ def train(config: Soup, seed: int, device: torch.device) -> dict[str, object]:
 
     Returns: `curve` of expected scores, their mean `area`, the `final` score (mean of the last five points); for
         `head` and `finetune` the scores `source_before` and `source_after` on the source; with earlier columns their
-        `sensitivity`, a list for each layer (Eq. PNN.13).
+        `sensitivity`, a list for each layer (Eq. PNN.13); where asked for, what `noise` returns.
     """
     network = pretrained(config, seed, device)
     metrics: dict[str, object] = {}
@@ -221,7 +236,60 @@ def train(config: Soup, seed: int, device: torch.device) -> dict[str, object]:
     elif len(network.columns) > 1:
         shown = [boards(config.target).to(device)]
         metrics["sensitivity"] = average_fisher_sensitivity(network, shown, task, logits=policy_of).tolist()
+        if config.perturbed:
+            metrics |= noise(network, task, config.target)
     return metrics
+
+
+def noise(network: ProgressiveNetwork, task: str, look: str) -> dict[str, object]:
+    """Shares of every column by other measures than PNN.13, lists by layer as `sensitivity` is.
+
+    Returns: `sensitivity_pixels`, as PNN.13, but slopes are squared pixel by pixel and then summed; `noise_policy`, APS
+        where the policy moves by a divergence of `SMALL`, the mean over all boards; `noise_part`, where the expected
+        score above that of a random player is down by `PART`; `noise_half`, by a half, as in the paper. The last two
+        differ in nothing else, and are NaN for a policy that is no better than a random one.
+    """
+    x = boards(look).to(next(network.parameters()).device)
+    many = x.repeat(COPIES, 1, 1, 1)
+    with torch.no_grad():
+        clean = policy_of(network(x, task)).log_softmax(1).repeat(COPIES, 1)
+
+    def unmoved(predict: Callable[[Tensor], Tensor]) -> float:
+        moved = policy_of(predict(many)).log_softmax(1)
+        return 1 - float((clean.exp() * (clean - moved)).sum(1).mean())
+
+    def scored(predict: Callable[[Tensor], Tensor]) -> float:
+        return expected_score(policy_of(predict(many)).softmax(1).view(COPIES, len(x), -1).mean(0))
+
+    chance = catch.random_score()
+    shares = {
+        "sensitivity_pixels": by_pixel(network, x, task),
+        "noise_policy": average_perturbation_sensitivity(network, unmoved, task, SMALL),
+    }
+    able = score(network, task, look) > chance
+    for name, drop in (("noise_part", PART), ("noise_half", 0.5)):
+        found = average_perturbation_sensitivity(network, scored, task, drop, chance=chance) if able else None
+        shares[name] = torch.full_like(shares["noise_policy"], torch.nan) if found is None else found
+    return {name: values.tolist() for name, values in shares.items()}
+
+
+def by_pixel(network: ProgressiveNetwork, x: Tensor, task: str) -> Tensor:
+    """Shares as PNN.13's, of maps whose slopes are squared pixel by pixel, as noise that differs by pixel adds up.
+
+    Returns: (layers, columns).
+    """
+    output, hidden = network.run(x, task, tap=lambda i, j, h: h if h.requires_grad else h.requires_grad_())
+    log_p = policy_of(output).log_softmax(1)
+    info = torch.zeros(len(hidden), len(hidden[0])).to(x)
+    for i, row in enumerate(hidden):
+        for action in log_p.unbind(1):
+            slopes = torch.autograd.grad(action.sum(), row, retain_graph=True)
+            for j, (h, slope) in enumerate(zip(row, slopes, strict=True)):
+                # Units of a map have one variance; those of the second layer are flat by now, map after map.
+                maps = h.detach().reshape(len(h), MAPS[i] if i < len(MAPS) else UNITS, -1)
+                part = slope.view_as(maps).square().sum(2) * action.detach().exp()[:, None]
+                info[i, j] += (maps.var((0, 2), correction=0) * part.mean(0)).sum()
+    return info / info.sum(1, keepdim=True)
 
 
 @torch.no_grad()

@@ -293,15 +293,15 @@ def pruning(fitted: Fitted, seed: int) -> dict[str, list[float]]:
     """Test accuracies when shares `KEPT` of each layer's lateral features stay, the others at their mean.
 
     First go those with the least Fisher information (`fisher`), those that send least, |U| times a standard deviation
-    (`weights`), or any (`random`).
+    (`weights`), or any (`random`). Information, deviations and means are those of the examples of the target.
     """
     network, task, test = fitted.network, fitted.task, fitted.test
-    features = network.features(test.images, task)
+    features, seen = (network.features(split.images, task) for split in (test, fitted.few))
     information = fisher_information(network, [fitted.few.images], task)
     generator = torch.Generator().manual_seed(seed)
     newest: Any = network.columns[-1]
     orders: dict[str, list[Tensor]] = {"fisher": [], "weights": [], "random": []}
-    for activations, units, reader in zip(features.layers, information, newest.layers[1:], strict=True):
+    for activations, units, reader in zip(seen.layers, information, newest.layers[1:], strict=True):
         orders["fisher"].append(torch.cat(units[:-1]))
         orders["weights"].append(reader.lateral.weight.detach().norm(dim=0) * activations.std(0))
         orders["random"].append(torch.rand(activations.shape[1], generator=generator).to(activations))
@@ -309,10 +309,10 @@ def pruning(fitted: Fitted, seed: int) -> dict[str, list[float]]:
     @torch.no_grad()
     def accuracy(values: list[Tensor], share: float) -> float:
         layers = []
-        for value, activations in zip(values, features.layers, strict=True):
+        for value, activations, known in zip(values, features.layers, seen.layers, strict=True):
             kept = torch.zeros_like(value, dtype=torch.bool)
             kept[value.argsort(descending=True)[: round(share * len(value))]] = True
-            layers.append(torch.where(kept, activations, activations.mean(0)))
+            layers.append(torch.where(kept, activations, known.mean(0)))
         return _accuracy(network(test.images, task, replace(features, layers=tuple(layers))), test.labels)
 
     return {name: [accuracy(values, share) for share in KEPT] for name, values in orders.items()}

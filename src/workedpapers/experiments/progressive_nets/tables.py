@@ -63,6 +63,26 @@ def search_soup(*names: str) -> Experiment[Soup]:
     )
 
 
+#: Entropies that are tried besides, at every rate, for the two baselines that columns are to beat: so these have had
+#: twelve tries, as many as linear laterals with their three gains.
+ENTROPIES = (0.003, 0.03)
+BASELINES = ("scratch", "random")
+
+
+def search_even(*names: str) -> Experiment[Soup]:
+    """Further tries of a baseline, of all of `BASELINES` if none is named."""
+    return soup_table(
+        [
+            replace(SOUP[name], target=look, learning_rate=rate, entropy=entropy)
+            for name in names or BASELINES
+            for entropy in ENTROPIES
+            for rate in RATES
+            for look in LOOKS
+        ],
+        SEARCH,
+    )
+
+
 #: By arm of Catch soup: the rate with the largest mean area in the search.
 TUNED_SOUP: Mapping[str, float] = {
     "scratch": 0.01,
@@ -74,6 +94,23 @@ TUNED_SOUP: Mapping[str, float] = {
     "adapter": 0.003,
     "three columns": 0.003,
 }
+
+
+#: By baseline, the rate and the entropy of the best of its twelve tries.
+BEST_OF_TWELVE: Mapping[str, tuple[float, float]] = {"scratch": (0.01, 0.003), "random": (0.003, 0.003)}
+
+
+def even(*names: str) -> Experiment[Soup]:
+    """A baseline at the best of its twelve tries, on every look; all of `BASELINES` if none is named."""
+    return soup_table(
+        [
+            replace(SOUP[name], learning_rate=rate, entropy=entropy, target=look)
+            for name in names or BASELINES
+            for rate, entropy in (BEST_OF_TWELVE[name],)
+            for look in VARIANTS
+        ],
+        SOUP_SEEDS,
+    )
 
 
 #: What is run on every pair.
@@ -100,6 +137,33 @@ def soup(*names: str) -> Experiment[Soup]:
                 if look != source
             ]
     return soup_table(configs, SOUP_SEEDS)
+
+
+#: Sources and targets whose sensitivities the page shows.
+SHOWN = (
+    *(("catch", look) for look in ("hflip", "vflip", "noisy")),
+    ("noisy", "catch"),
+    *(("catch", look) for look in ("black", "white", "zoom")),
+    ("random", "catch"),
+)
+#: Those of them, by arm, whose networks are perturbed as well.
+PERTURBED: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "linear": SHOWN[:-1],
+    "adapter": tuple(("catch", look) for look in ("hflip", "white", "zoom")),
+    "random": SHOWN[-1:],
+}
+
+
+def sensitivity(*names: str) -> Experiment[Soup]:
+    """A second column, perturbed after training; all arms of `PERTURBED` if none is named."""
+    return soup_table(
+        [
+            replace(SOUP[name], learning_rate=TUNED_SOUP[name], sources=(source,), target=target, perturbed=True)
+            for name in names or PERTURBED
+            for source, target in PERTURBED[name]
+        ],
+        SOUP_SEEDS,
+    )
 
 
 def image_table(configs: Sequence[Transfer], seeds: Sequence[int] = SEEDS, scale: str = "book") -> Experiment[Transfer]:
@@ -295,6 +359,7 @@ CHECK = soup_table(
         replace(_beside, lateral_gain=0.3, gate=-1.0),
         replace(_beside, sources=("random",), boards=96, entropy=0.02, discount=0.8, updates=130),
         replace(_beside, sources=("catch", "random"), lateral="adapter", scale_init=1.0, target="black"),
+        replace(_beside, perturbed=True),
     ],
     range(1),
     "check",

@@ -33,7 +33,7 @@ TASKS: Mapping[str, Mapping[str, object]] = {
     "panorama": {"task": "panorama", "recalled": 12},
     "strings": {"task": "strings", "stored": 3},
 }
-WIDE = {"hidden": 192}  # of a VRNN: units of the controller
+WIDE = 192  # units of a larger VRNN's controller
 
 
 def _on(task: str, arm: Temporal, **changes: object) -> Temporal:
@@ -44,7 +44,10 @@ VRNN, INTROSPECTION = MODELS["VRNN"], MODELS["Introspection"]
 _plain = {"samples": 0, "shown": False}
 #: By table and arm.
 ARMS: Mapping[str, Mapping[str, Temporal]] = {
-    **{task: {name: _on(task, arm) for name, arm in MODELS.items()} for task in TASKS},
+    **{
+        task: {name: _on(task, arm) for name, arm in MODELS.items() if (task, name) != ("one-shot", "NTM")}
+        for task in TASKS
+    },
     "small walk": {
         name: _on("walk", MODELS[name], stored=2, recalled=10) for name in ("VRNN", "Introspection", "LRU", "DNC")
     },
@@ -59,18 +62,25 @@ ARMS: Mapping[str, Mapping[str, Temporal]] = {
         for length in LENGTHS
         for name, arm in {
             "VRNN": VRNN,
-            "VRNN, wide": replace(VRNN, **WIDE),
+            "VRNN, wide": replace(VRNN, hidden=WIDE),
             "Introspection": INTROSPECTION,
+            "Introspection, both": replace(INTROSPECTION, carry="both"),
         }.items()
     },
     "carry": {
-        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "code", "both")},
+        **{f"Introspection, {carry}": replace(INTROSPECTION, carry=carry) for carry in ("mean", "both")},
+        "Introspection, code": replace(INTROSPECTION, carry="code", shown=True),
+        "LRU, code": replace(MODELS["LRU"], carry="code"),
         "VRNN, sample": replace(VRNN, carry="sample"),
     },
     "carry, panorama": {
         "VRNN, sample": _on("panorama", VRNN, carry="sample"),
         "Introspection, both": _on("panorama", INTROSPECTION, carry="both"),
         "LRU, both": _on("panorama", MODELS["LRU"], carry="both"),
+    },
+    "carry, strings": {
+        "LRU, both": _on("strings", MODELS["LRU"], carry="both"),
+        "Introspection, both": _on("strings", INTROSPECTION, carry="both", addressing="both"),
     },
     "scored": {
         "Introspection": replace(INTROSPECTION, scored="told"),
@@ -98,3 +108,25 @@ def named(group: str, *names: str) -> Experiment[Temporal]:
 SEARCH_RATES = table([replace(arm, learning_rate=rate) for arm in MODELS.values() for rate in RATES], SEARCH)
 #: What the lesson trains before the reader's eyes.
 LIVE = Temporal(stored=4, recalled=2, hidden=64, updates=700, learning_rate=0.005)
+
+_tiny = Temporal(stored=3, recalled=2, latent=3, code=8, hidden=8, width=4, batch=4, learning_rate=0.1, updates=4)
+CHECK = table(
+    [
+        replace(_tiny, samples=3, learning_rate=0.02, updates=40),
+        replace(_tiny, addressing="content", carry="mean", reads=2, scored="told"),
+        replace(_tiny, addressing="both", carry="code", free=0.5),
+        replace(_tiny, memory="none", carry="both", shown=True),
+        replace(_tiny, task="parity", memory="lru", reads=2),
+        replace(_tiny, task="parity", answered=True, memory="none", carry="both", scored="told", free=0.5),
+        replace(_tiny, task="pointer", memory="ntm", shown=True),
+        replace(_tiny, task="cue", memory="dnc", carry="both", reads=2, shown=True),
+        replace(_tiny, task="walk", recalled=6, memory="none", samples=2),
+        replace(_tiny, task="panorama", recalled=12, memory="lru"),
+        replace(_tiny, task="strings", stored=2, memory="dnc", samples=2),
+    ],
+    range(1),
+    "check",
+)
+#: The paper's kind of sizes, for a GPU; its own are not known here.
+_paper = {"stock": "mnist", "stored": 10, "recalled": 5, "latent": 32, "code": 128, "hidden": 200, "updates": 100_000}
+PAPER = table([replace(arm, **_paper) for arm in MODELS.values()], SEEDS, "paper")  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Generative models of sequences that repeat themselves, trained on some images and tested on others."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,6 +22,7 @@ from workedpapers.temporal_memory import (
     DifferentiableNeuralComputer,
     Introspection,
     LeastRecentlyUsed,
+    Likelihood,
     NeuralTuring,
     Recurrent,
     TemporalGenerativeModel,
@@ -33,6 +34,7 @@ HELD_OUT = 6  # alphabets to test on
 TEST_SEED = 1_000_000
 TESTED = 1000  # sequences, the same for all
 POINTS = 20  # of a training curve
+WEIGHTED = 200  # sequences of the importance-weighted bound
 SHOWN = 4  # sequences whose continuations are kept
 CLIPPED = 1.0  # norm of the gradient
 WARM, COOL = 50, 0.3  # updates in which the rate rises; last part of them in which it falls to nothing
@@ -144,12 +146,16 @@ def draw(config: Temporal, part: str, batch: int, generator: torch.Generator) ->
 def build(config: Temporal) -> TemporalGenerativeModel:
     """The model, before training.
 
-    Raises: ValueError: an unknown memory.
+    Raises: ValueError: an unknown stock, memory, carry or addressing.
     """
+    if config.stock not in PIXELS:
+        raise ValueError(f"stock must be one of {', '.join(PIXELS)}, got {config.stock!r}")
     pixels: int = {"panorama": WINDOW, "strings": len(SYMBOLS)}.get(config.task, PIXELS[config.stock])
-    likelihood = {"panorama": "gaussian", "strings": "categorical"}.get(config.task, "bernoulli")
+    kinds: dict[str, Likelihood] = {"panorama": "gaussian", "strings": "categorical"}
     context = {"walk": 4, "panorama": WINDOW, "parity": 3 if config.answered else 0}.get(config.task, 0)
     widths = {"sample": config.latent, "mean": config.latent, "code": config.code, "both": config.latent + config.code}
+    if config.carry not in widths:
+        raise ValueError(f"carry must be one of {', '.join(widths)}, got {config.carry!r}")
     width, rows = widths[config.carry], config.frames
     memory: Recurrent
     if config.memory == "none":
@@ -157,15 +163,15 @@ def build(config: Temporal) -> TemporalGenerativeModel:
     elif config.memory == "introspection":
         memory = Introspection(config.hidden, width, rows, config.reads, addressing=config.addressing)
     else:
-        kinds = {"lru": LeastRecentlyUsed, "ntm": NeuralTuring, "dnc": DifferentiableNeuralComputer}
-        if config.memory not in kinds:
+        memories = {"lru": LeastRecentlyUsed, "ntm": NeuralTuring, "dnc": DifferentiableNeuralComputer}
+        if config.memory not in memories:
             raise ValueError(f"unknown memory {config.memory!r}")
-        memory = kinds[config.memory](config.hidden, width, rows, config.width, config.reads)
+        memory = memories[config.memory](config.hidden, width, rows, config.width, config.reads)
     return TemporalGenerativeModel(
         pixels,
         config.latent,
         memory,
-        likelihood=likelihood,
+        likelihood=kinds.get(config.task, "bernoulli"),
         carry=config.carry,
         context_size=context,
         code_size=config.code,
@@ -173,7 +179,12 @@ def build(config: Temporal) -> TemporalGenerativeModel:
 
 
 def loss(bound: Bound, episodes: Episodes, config: Temporal) -> Tensor:
-    """Minus the bound, a mean over the frames that count."""
+    """Minus the bound in nats, a mean over the frames that count.
+
+    Raises: ValueError: `scored` neither "all" nor "told".
+    """
+    if config.scored not in ("all", "told"):
+        raise ValueError(f"scored must be all or told, got {config.scored!r}")
     surprise = bound.kl.clamp(min=config.free) - bound.reconstruction if config.free else -bound.total
     return surprise.mean() if config.scored == "all" else surprise[episodes.told].mean()
 
@@ -184,7 +195,10 @@ def rate(update: int, updates: int) -> float:
 
 
 def train(config: Temporal, seed: int, device: torch.device) -> tuple[TemporalGenerativeModel, dict[str, object]]:
-    """A trained model, and `curve`, the test's `measure` of told and of new frames at `POINTS` moments."""
+    """A trained model, and `curve`: [told, new] of `measure` at `POINTS` moments, on sequences of the test's images.
+
+    Raises: ValueError: as `build`, `draw` and `loss`.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         model = build(config).to(device)
@@ -208,7 +222,13 @@ def train(config: Temporal, seed: int, device: torch.device) -> tuple[TemporalGe
 
 
 def _to(episodes: Episodes, device: torch.device) -> Episodes:
-    return Episodes(*(None if part is None else part.to(device) for part in episodes))
+    return _each(episodes, lambda part: part.to(device))
+
+
+def _each(episodes: Episodes, change: Callable[[Tensor], Tensor]) -> Episodes:
+    """Every tensor of the sequences changed."""
+    frames, new, told, context = episodes
+    return Episodes(change(frames), change(new), change(told), None if context is None else change(context))
 
 
 @torch.no_grad()
@@ -242,7 +262,7 @@ def run(config: Temporal, seed: int, device: torch.device) -> dict[str, object]:
         bound = model(episodes.frames, episodes.context)
         found["by_frame"] = [bound.total.mean(1).tolist(), bound.kl.mean(1).tolist()]
         if config.samples:
-            few = Episodes(*(None if part is None else part[:, :200] for part in episodes))
+            few = _each(episodes, lambda part: part[:, :WEIGHTED])
             plain = model(few.frames, few.context).total.sum(0).mean().item()
             closer = model.importance_bound(few.frames, config.samples, few.context).mean().item()
             found["closer"] = [plain, closer]
@@ -259,8 +279,7 @@ def show(model: TemporalGenerativeModel, episodes: Episodes) -> dict[str, object
         the newest row first); `frames`, `continued`: by sequence, frame and pixel, per cent: what was shown, and means
         of what the model goes on with after the new frames.
     """
-    x, _, _, context = (None if part is None else part[:, :SHOWN] for part in episodes)
-    assert x is not None
+    x, _, _, context = _each(episodes, lambda part: part[:, :SHOWN])
     weights: list[list[float]] = []
     read = model.memory.read
 
@@ -279,9 +298,3 @@ def show(model: TemporalGenerativeModel, episodes: Episodes) -> dict[str, object
     after = model.generate(x[:begin], len(x) - begin, context, expected=True)
     percent = [(100 * part).round().int().transpose(0, 1).tolist() for part in (x, after)]
     return {"attention": weights, "frames": percent[0], "continued": percent[1]}
-
-
-def patience(values: list[float], level: float) -> float:
-    """First share of the training at which a curve is at a level or above; infinite if never."""
-    reached = [i for i, value in enumerate(values, 1) if value >= level]
-    return reached[0] / len(values) if reached else math.inf
