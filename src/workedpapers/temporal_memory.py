@@ -341,14 +341,23 @@ def allocation(usage: Tensor) -> Tensor:
     return torch.zeros_like(usage).scatter(-1, slots, (1 - ordered) * used)
 
 
+class _Weights(NamedTuple):
+    """What the loop multiplies by, joined and transposed once a sequence: sigmoids first, candidates after them."""
+
+    controller: Tensor
+    bias: Tensor
+    belief: Tensor
+    posterior: Tensor
+
+
 class _State(NamedTuple):
-    """Between two frames: controller, memory, parts of what is carried; the controller's weight and bias, joined."""
+    """Between two frames: of the controller, of the memory, and the parts of what is carried; None before the first."""
 
     hidden: Tensor
     cell: Tensor
     memory: Any
     carried: tuple[Tensor, ...] | None
-    joined: tuple[Tensor, Tensor]
+    weights: _Weights
 
 
 class TemporalGenerativeModel(nn.Module):
@@ -485,7 +494,7 @@ class TemporalGenerativeModel(nn.Module):
         for t in range(time + steps):
             with _no_autocast(prefix.device):
                 psi, state = self._step(state, None if context is None else context[t])
-                q = self._believe(psi, self.evidence(codes[t])) if t < time else self._before(psi)
+                q = self._believe(psi, self.evidence(codes[t]), state.weights) if t < time else self._before(psi)
                 z = q.sample(torch.randn_like(q.mean))
             code = codes[t] if t < time else z  # "sample" has no use for it
             if t >= time:
@@ -495,7 +504,7 @@ class TemporalGenerativeModel(nn.Module):
                 if self.carry != "sample":
                     code = self._encode(x)[0]
                     with _no_autocast(prefix.device):
-                        q = self._believe(psi, self.evidence(code))
+                        q = self._believe(psi, self.evidence(code), state.weights)
             state = state._replace(carried=self._carried(z, q.mean, code))
         return torch.stack(frames)
 
@@ -513,7 +522,7 @@ class TemporalGenerativeModel(nn.Module):
             state, steps = self._start(batch), []
             for code, seen, epsilon, told in zip(*known, strict=True):
                 psi, state = self._step(state, told)
-                q = self._believe(psi, seen)
+                q = self._believe(psi, seen, state.weights)
                 z = q.sample(epsilon)
                 state = state._replace(carried=self._carried(z, q.mean, code))
                 steps.append((*q, z, psi))
@@ -560,19 +569,22 @@ class TemporalGenerativeModel(nn.Module):
 
     def _start(self, batch: int) -> _State:
         lstm = self.controller
+        weight, bias = torch.cat((lstm.weight_ih, lstm.weight_hh), 1), lstm.bias_ih + lstm.bias_hh
+        controller, bias = (torch.cat((i, f, o, g)) for i, f, g, o in (weight.chunk(4), bias.chunk(4)))
+        weights = _Weights(controller.t(), bias, self.belief.weight.t(), self.posterior.weight.t())
         zeros = lstm.weight_hh.new_zeros(batch, self.memory.hidden_size)
-        joined = torch.cat((lstm.weight_ih, lstm.weight_hh), 1).t(), lstm.bias_ih + lstm.bias_hh
-        return _State(zeros, zeros, self.memory.reset(batch), None, joined)
+        return _State(zeros, zeros, self.memory.reset(batch), None, weights)
 
     def _step(self, state: _State, context: Tensor | None) -> tuple[Tensor, _State]:
         """ψ of the next frame, eqs. (GTM.8) to (GTM.11)."""
-        hidden, cell, memory, carried, (weight, bias) = state
+        hidden, cell, memory, carried, weights = state
         fed = (hidden.new_zeros(len(hidden), self.memory.width),) if carried is None else carried
         known = (*fed, hidden) if context is None else (*fed, context, hidden)
-        gates = torch.addmm(bias, torch.cat([_cast(part, hidden.dtype) for part in known], 1), weight)
-        width = self.memory.hidden_size
-        i, f, _, o = gates.sigmoid().chunk(4, 1)
-        cell = torch.addcmul(f * cell, i, gates.narrow(1, 2 * width, width).tanh())
+        inputs = torch.cat([_cast(part, hidden.dtype) for part in known], 1)
+        gates = torch.addmm(weights.bias, inputs, weights.controller)
+        sigmoids, candidate = gates.split((3 * self.memory.hidden_size, self.memory.hidden_size), 1)
+        i, f, o = sigmoids.sigmoid().chunk(3, 1)
+        cell = torch.addcmul(f * cell, i, candidate.tanh())
         hidden = o * cell.tanh()
         if self.gates is None:
             return hidden, state._replace(hidden=hidden, cell=cell)
@@ -584,11 +596,14 @@ class TemporalGenerativeModel(nn.Module):
         return psi, state._replace(hidden=hidden, cell=cell, memory=memory)
 
     def _carried(self, z: Tensor, mean: Tensor, code: Tensor) -> tuple[Tensor, ...]:
-        return {"sample": (z,), "mean": (mean,), "code": (code,), "both": (z, code)}[self.carry]
+        if self.carry == "both":
+            return z, code
+        return ({"sample": z, "mean": mean, "code": code}[self.carry],)
 
-    def _believe(self, psi: Tensor, evidence: Tensor) -> Normal:
-        """The posterior of z_t; both (batch, …)."""
-        return _normal(self.posterior(torch.addmm(evidence, psi, self.belief.weight.t()).relu()))
+    def _believe(self, psi: Tensor, evidence: Tensor, weights: _Weights) -> Normal:
+        """The posterior of z_t; psi and evidence: (batch, …)."""
+        both = torch.addmm(evidence, psi, weights.belief).relu()
+        return _normal(torch.addmm(self.posterior.bias, both, weights.posterior))
 
     def _before(self, psi: Tensor) -> Normal:
         """The prior of z_t."""
@@ -618,9 +633,9 @@ class TemporalGenerativeModel(nn.Module):
             raise ValueError(f"{name} needs a time of at least {least} and a batch of at least 1, got {tuple(x.shape)}")
         if self.likelihood != "gaussian" and x.numel() and device != "meta":
             highest = self.observation[0] - 1 if symbols else 1
-            low, high = x.aminmax()
+            low, high = map(float, x.aminmax())
             if not (low >= 0 and high <= highest):
-                raise ValueError(f"{name} must lie in [0, {highest}], got {low.item():g} to {high.item():g}")
+                raise ValueError(f"{name} must lie in [0, {highest}], got {low:g} to {high:g}")
         if self.context_size:
             _check_tensor("context", context, (time + steps, batch, self.context_size), like, narrower=autocast)
         elif context is not None:

@@ -106,10 +106,10 @@ def measure(config: Cost, seed: int, device: torch.device) -> dict[str, object]:
     model = recurrent_model(config).to(device)
     looped = LoopedModel(model)
     x = torch.rand(config.time, config.batch_size, config.observation).round().to(device)
-    noise = torch.randn(config.time, config.batch_size, config.latent_size).to(device)
+    sizes = (config.time, config.batch_size, config.latent_size)
     losses: dict[str, Callable[[], Tensor]] = {
         "ours": lambda: -model(x).total.sum(0).mean(),
-        "loop": lambda: -looped(x, noise).mean(),
+        "loop": lambda: -looped(x, torch.randn(sizes, device=device)).mean(),
     }
     return _timed(losses, config.repeats, "loop")
 
