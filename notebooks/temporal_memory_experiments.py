@@ -12,8 +12,6 @@
 # ---
 
 # %% [markdown]
-
-# %% [markdown]
 # # Generative models with memory: the experiments
 #
 # Each section asks one question: what was run, a figure, the verdict in bold. Tables are folded. [The lesson](temporal_memory.ipynb) has the method, [the theory](temporal_memory_theory.ipynb) the proofs, the other memories step by step and errata.

@@ -1607,9 +1607,9 @@ for name in ("dnc", "ntm", "lru", "introspection"):
 
 # %% [markdown]
 # Measured, forward and backward, one thread, interleaved (medians, a machine that did other things, too): a VRNN of 28 frames with 100
-# units takes 0.51 of the time of the same model with encoder, prior, decoder and divergence inside the loop at 8 sequences, and 0.90
+# units takes 0.48 of the time of the same model with encoder, prior, decoder and divergence inside the loop at 8 sequences, and 0.88
 # at 128, where the products themselves are the cost. Of the time of the package *dnc* 1.1, a Differentiable Neural Computer of the
-# same sizes, 20 steps of 16 sequences, our DNC takes 0.70, NTM 0.67, LRU 0.31, Introspection 0.06.
+# same sizes, 20 steps of 16 sequences, our DNC takes 0.73, NTM 0.68, LRU 0.32, Introspection 0.06.
 
 # %% [markdown]
 # ## 11. Errata
