@@ -116,7 +116,7 @@ plt.show()
 # **What we found.**
 #
 # - **What comes back is cheap, if there is a memory.** Six digits, then the first three again: the VRNN, with the most weights of the five, pays 22.8 nats for a frame shown again, as for a new one; models with a memory pay 17.0 to 18.1, and hardly any of it is news: the divergence falls from 5 to 6 nats at first sight to 0.3 to 0.7.
-# - **That there is a memory matters more than which.** The four memories differ by 1 nat here, memory and none by 4 at least (22.2 nats for a VRNN that carries latents alone, as they do). (One of the four, the Turing machine, was given a start that suits it.)
+# - **That there is a memory matters more than which.** The four memories differ by 1 nat here, memory and none by 4 at least (22.2 nats for a VRNN that carries latents alone, as they do). (The Turing machine was given a start that suits it.)
 # - **Keep the code, not the draw.** The paper keeps the latents that were drawn; they do not hold every pixel, so most of a frame is paid again. If the memory keeps the encoder's output instead, the same model pays 2.7 nats for a frame shown again, not 18.1 ([section 7 of the experiments](temporal_memory_experiments.ipynb)).
 #
 # **Use it** to learn how latent-variable models of sequences work, and what a memory adds; **in new work** use attention over past codes, which is the paper's Introspection with keys for content.
@@ -756,7 +756,7 @@ explore(
 # %% [markdown]
 # Slide to frame 9. Nobody told Introspection, LRU and DNC where to look; the NTM starts as a tape. Introspection looks six frames back, three times in a row: the rows move on under a head that stands still. The NTM moves its head on by one slot a frame, LRU finds the slots one after the other by their contents; the DNC's read weights sum to 0.6 (0.8 and 0.9 in the other two trainings). Before frame 7 there is nothing to recall, and the weights are spread, rest somewhere, or are next to zero.
 #
-# **What does it expect?** The first six frames are given, with latents from the posterior; then the model goes on by itself, with latents from the prior. Pick a prefix and a model:
+# **What does it expect?** The first six frames are given, with latents from the posterior; then the model goes on by itself, with latents from the prior.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Explore: what each model goes on with
@@ -811,7 +811,7 @@ print({name: round(value, 1) for name, value in found.items()})
 # %% [markdown]
 # `new` and `told` are $\mathcal F$ a frame, of frames at first sight and of those shown again; `_kl` their divergence alone.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels by frame, one to nine, every seed a dot, the last three frames shaded. Left, cost: all five models near 22 to 23 nats for six frames; then the VRNN stays at 23, the four with a memory fall to 17 to 18. Right, divergence: the VRNN at 4.1 throughout; the others 5.3 to 6 for frames 1 to 3, 4.2 to 5 for 4 to 6, below 1 for the last three."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels by frame, one to nine, every seed a dot, the last three frames shaded. Left, cost: all five models near 22 to 23 nats for six frames; then the VRNN stays at 23, the four with a memory fall to 17 to 18. Right, divergence: the VRNN at 4.1 throughout; the others 5.1 to 6.1 for frames 1 to 3, 4.2 to 5 for 4 to 6, below 1 for the last three."}} tags=["hide-input"]
 # @title The headline: cost and news by frame, every seed a dot
 COLORS = {"VRNN": PLAIN, "Introspection": MODEL, "LRU": FAST, "NTM": ODD, "DNC": DATA}
 fig, axes = figures.panels(2)
@@ -828,21 +828,21 @@ fig.suptitle("Told again: with a memory, next to no news")
 plt.show()
 
 # %% [markdown]
-# Digits of 8×8, zeros and ones; latents of 16 numbers, controllers of 96 units; the VRNN has 108,736 weights, the others 88,202 to 100,589. 1,000 test sequences; 2,500 updates of 32 sequences, one learning rate, the best of three for every model (on another seed); seeds are dots. **Frames shown again cost the VRNN 22.8 nats, Introspection 18.1, NTM 17.6, LRU 17.1, DNC 17.0; new ones all of them 22.3 to 22.9.** Four more things to see on the right:
+# Digits of 8×8, zeros and ones; latents of 16 numbers, controllers of 96 units; the VRNN has 108,736 weights, the others 88,202 to 100,589. 1,000 test sequences; 2,500 updates of 32 sequences, one learning rate, the best of three for every model (on another seed); seeds are dots. **Frames shown again cost the VRNN 22.8 nats, Introspection 18.1, NTM 17.6, LRU 17.1, DNC 17.0; new ones all of them 22.3 to 22.9.** Three more things:
 #
-# - The saving, new less told, is 4.8 to 5.3 nats, about the divergence of the same frames at first sight (5.2 to 6.0 nats). The rest, 17 nats, is what a draw of the latent does not pass on: it is paid again.
+# - The saving, new less told, is 4.8 to 5.3 nats, about the divergence of the same frames at first sight (5.2 to 6.0 nats). The rest, 17 to 18 nats, is what a draw of the latent does not pass on: it is paid again.
 # - Frames 1 to 3, which will come back, get more divergence at first sight (5.2 to 6.0) than frames 4 to 6, which will not (4.3 to 4.9): the model pays to keep what it will need. The VRNN treats both alike, and so does Introspection if it keeps the code (5.2 and 5.2).
-# - NTM begins as a tape here; with torch's starting values it learned no recall (single tries). The VRNN recalls nothing after 7,500 updates either ([section 4 of the experiments](temporal_memory_experiments.ipynb)); of one or two frames it does ([section 3](temporal_memory_experiments.ipynb)).
+# - NTM begins as a tape here; with torch's starting values it learned no recall (single tries). The VRNN recalls nothing after 7,500 updates either ([section 4 of the experiments](temporal_memory_experiments.ipynb)); a frame one or two steps back it does ([section 3](temporal_memory_experiments.ipynb)).
 #
 # ## 10. What is it worth?
 #
-# - **Is the bound better?** Where frames come back at places that can be found, yes. Told frames cost, with a memory and without: perfect recall 17.0 to 18.1 nats against 22.8; a chain, each digit naming the place of the next, 16.2 to 16.7 against 18.2; one frame shown again as a cue, then those that followed it, 18.3 to 18.9 against 22.6. On a walk over a map of nine digits hardly; in a turning panorama and on strings of symbols the VRNN is better ([sections 1 and 2](temporal_memory_experiments.ipynb)).
+# - **Is the bound better?** Where frames come back at places that can be found, yes. Told frames cost, with a memory and without: perfect recall 17.0 to 18.1 nats against 22.8; a chain, each digit naming the place of the next, 16.2 to 16.7 against 18.2; one frame shown again as a cue, then those that followed it, 18.3 to 18.9 against 22.6. On a walk over a map of nine digits hardly; in a turning panorama and on strings of symbols the VRNN, which carries the code, too, is better ([sections 1 and 2](temporal_memory_experiments.ipynb)).
 # - **Which memory?** Means differ by 1.0 nats at most on digits (but on a small walk, where Introspection alone is ahead, by 2.9), and three seeds do not rank them ([section 2](temporal_memory_experiments.ipynb)).
 # - **Is Introspection a hack?** It is attention with fixed position keys, so it cannot search by content: by content alone it does worse on recall and on the cue, by both about as well or better ([section 5](temporal_memory_experiments.ipynb)).
 # - **What should be kept?** The encoder's code: a frame shown again costs 2.7 nats; with the posterior's mean 11.8, with the drawn latent 18.1 ([section 7](temporal_memory_experiments.ipynb)).
-# - **Language?** On associative strings the latents tell nothing (divergence 0), so a memory of latents has nothing to keep: a guess, 2.30 nats an answer. With the code kept, LRU needs 0.87 ([section 7](temporal_memory_experiments.ipynb)).
+# - **Language?** On associative strings the latents tell nothing (divergence 0), so a memory of latents has nothing to keep: a guess, 2.30 nats an answer. With the code kept, too, LRU needs 0.87 ([section 7](temporal_memory_experiments.ipynb)).
 #
-# **When?** To learn from; for sequences where something returns long after. What came after: spatial memories ([GTM-SM](temporal_memory_theory.ipynb)), the same scheme inside agents (MERLIN), state-space models of the same form without external memory (PlaNet, Dreamer), and transformers, whose attention over past latents is Introspection with keys for content. New frames cost all models about as much: 22.3 to 22.9 nats.
+# **When?** To learn from; for sequences where something returns long after. What came after: spatial memories ([GTM-SM](temporal_memory_theory.ipynb)), the same scheme inside agents (MERLIN), state-space models of the same form without external memory (PlaNet, Dreamer), and transformers, whose attention over past latents is Introspection with keys for content.
 
 # %% [markdown]
 # ## 11. Exercises
