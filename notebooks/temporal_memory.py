@@ -756,7 +756,7 @@ explore(
 # %% [markdown]
 # Slide to frame 9. Nobody told Introspection, LRU and DNC where to look; the NTM starts as a tape. Introspection looks six frames back, three times in a row: the rows move on under a head that stands still. The NTM moves its head on by one slot a frame, LRU finds the slots one after the other by their contents; the DNC's read weights sum to 0.6 (0.8 and 0.9 in the other two trainings). Before frame 7 there is nothing to recall, and the weights are spread, rest somewhere, or are next to zero.
 #
-# **What does it expect?** The first six frames are given, with latents from the posterior; then the model goes on by itself, with latents from the prior. Pick a prefix and a model:
+# **What does it expect?** The first six frames are given, with latents from the posterior; then the model goes on by itself, with latents from the prior.
 
 # %% cellView="form" jupyter={"source_hidden": true} tags=["hide-input"]
 # @title Explore: what each model goes on with
@@ -811,7 +811,7 @@ print({name: round(value, 1) for name, value in found.items()})
 # %% [markdown]
 # `new` and `told` are $\mathcal F$ a frame, of frames at first sight and of those shown again (*told* by the past); `_kl` their divergence alone.
 
-# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels by frame, one to nine, every seed a dot, the last three frames shaded. Left, cost: all five models near 22 to 23 nats for six frames; then the VRNN stays at 23, the four with a memory fall to 17 to 18. Right, divergence: the VRNN at 4.1 throughout; the others 5.3 to 6 for frames 1 to 3, 4.2 to 5 for 4 to 6, below 1 for the last three."}} tags=["hide-input"]
+# %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Two panels by frame, one to nine, every seed a dot, the last three frames shaded. Left, cost: all five models near 22 to 23 nats for six frames; then the VRNN stays at 23, the four with a memory fall to 17 to 18. Right, divergence: the VRNN at 4.1 throughout; the others 5.1 to 6.1 for frames 1 to 3, 4.2 to 5 for 4 to 6, below 1 for the last three."}} tags=["hide-input"]
 # @title The headline: cost and news by frame, every seed a dot
 COLORS = {"VRNN": PLAIN, "Introspection": MODEL, "LRU": FAST, "NTM": ODD, "DNC": DATA}
 fig, axes = figures.panels(2)
@@ -830,9 +830,9 @@ plt.show()
 # %% [markdown]
 # Digits of 8×8, zeros and ones; latents of 16 numbers, controllers of 96 units; the VRNN has 108,736 weights, the others 88,202 to 100,589. 1,000 test sequences; 2,500 updates of 32 sequences, one learning rate, the best of three for every model (on another seed); seeds are dots. **Frames shown again cost the VRNN 22.8 nats, Introspection 18.1, NTM 17.6, LRU 17.1, DNC 17.0; new ones all of them 22.3 to 22.9.** Three more things:
 #
-# - The saving, new less told, is 4.8 to 5.3 nats, about the divergence of the same frames at first sight (5.2 to 6.0 nats). The rest, 17 nats, is what a draw of the latent does not pass on: it is paid again.
+# - The saving, new less told, is 4.8 to 5.3 nats, about the divergence of the same frames at first sight (5.2 to 6.0 nats). The rest, 17 to 18 nats, is what a draw of the latent does not pass on: it is paid again.
 # - Frames 1 to 3, which will come back, get more divergence at first sight (5.2 to 6.0) than frames 4 to 6, which will not (4.3 to 4.9): the model pays to keep what it will need. The VRNN treats both alike, and so does Introspection if it keeps the code (5.2 and 5.2).
-# - The VRNN recalls nothing after 7,500 updates either ([section 4 of the experiments](temporal_memory_experiments.ipynb)); of one or two frames it does ([section 3](temporal_memory_experiments.ipynb)).
+# - The VRNN recalls nothing after 7,500 updates either ([section 4 of the experiments](temporal_memory_experiments.ipynb)); a frame one or two steps back it does ([section 3](temporal_memory_experiments.ipynb)).
 #
 # ## 10. What is it worth?
 #
