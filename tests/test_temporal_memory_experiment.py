@@ -651,6 +651,21 @@ def test_a_check_row_learns():
     assert curve[-1][1] > curve[0][1] + 8
 
 
+def test_arms_have_the_sizes_that_the_page_names():
+    sizes = {"latent": 16, "code": 64, "hidden": 96, "reads": 1, "width": 24, "batch": 32, "updates": 2500}
+    larger = {"one-shot": {"latent": 32, "code": 128}, "mnist": {"latent": 32, "code": 128}}
+    of_name = {"VRNN, wide": {"hidden": 192}}
+    for group, arms in ARMS.items():
+        for name, arm in arms.items():
+            if group == "longer":
+                assert arm.updates > 2500
+                continue
+            expected = sizes | larger.get(group, {}) | of_name.get(name.rpartition(", ")[0], {})
+            assert {field: getattr(arm, field) for field in sizes} == expected, (group, name)
+    shown = ARMS["recall"]["Introspection"]
+    assert (shown.stored, shown.recalled, shown.stock, shown.free, shown.scored) == (6, 3, "digits", 0, "all")
+
+
 def test_the_models_of_a_task_differ_only_in_what_they_remember():
     for task, arms in ((task, ARMS[task]) for task in tables.TASKS):
         assert {"VRNN", "Introspection", "LRU", "DNC"} <= set(arms) <= set(tables.MODELS)
@@ -795,6 +810,8 @@ def test_there_is_a_claim_for_every_task_and_what_is_compared_is_named(made_up):
         assert all(word in claim.claim for word in words), claim.claim
         assert "nats" in claim.claim
         assert claim.scale == "book"
+        asked = words[-1] in ("strings", "both")  # by reviewers; the paper has neither
+        assert claim.paper == ("a review asks" if asked else "below 0")
 
 
 @pytest.mark.parametrize("task", tables.TASKS)
