@@ -130,7 +130,7 @@ print("KL by frame")
 kl = pd.DataFrame({n: v[1] for n, v in lines.items()}, index=range(1, 10)).T
 display(
     kl.assign(
-        mean_1_to_3=kl[[1, 2, 3]].mean(1), mean_4_to_6=kl[[4, 5, 6]].mean(1)
+        mean_1_to_3=kl[[1, 2, 3]].mean(axis=1), mean_4_to_6=kl[[4, 5, 6]].mean(axis=1)
     ).round(2)
 )
 
