@@ -11,7 +11,7 @@ SEEDS = range(3)
 SEARCH = (100,)
 RATES = (0.001, 0.003, 0.01)
 UPDATES = 2500
-LENGTHS = (1, 2, 4, 8)  # frames to keep
+LENGTHS = (1, 2, 4, 8)  # frames after which the first comes again
 
 BASE = Temporal(updates=UPDATES)
 #: The models that are compared; the VRNN has more parameters than any of the others.
