@@ -512,6 +512,19 @@ def test_a_row_has_the_bound_of_a_model_whose_bound_is_known(monkeypatch, name):
     }  # fmt: skip
 
 
+def test_a_row_has_the_kl_of_a_posterior_that_lies_off_its_prior(monkeypatch):
+    model = blind(TINY)
+    with torch.no_grad():
+        model.posterior.bias.copy_(torch.tensor([1.0, -2.0, 0.5, 0.0, 0.0, 0.0]))  # means, raw deviations
+    monkeypatch.setattr(training, "train", lambda *_: (model, {}))
+    found = run(TINY, 0, CPU)
+    kl = (1 + 4 + 0.25) / 2 / (1 + 1e-4) ** 2
+    expected = -surprise(draw(TINY, "test", TESTED, seeded(training.TEST_SEED)).frames) - kl
+    assert [found["told_kl"], found["new_kl"], *found["by_frame"][1]] == pytest.approx([kl] * 7, rel=1e-5)
+    assert found["by_frame"][0] == pytest.approx(expected.mean(1), rel=1e-5)
+    assert found["told"] == pytest.approx(expected[3:].mean(), rel=1e-5)
+
+
 def test_importance_weights_come_closer_to_the_log_probability():
     found = run(replace(TINY, samples=50, learning_rate=0.02, updates=60), 0, CPU)
     assert found["closer"][0] < found["closer"][1] < found["closer"][0] + 10
