@@ -65,6 +65,7 @@ MEMORIES = {
     "dnc": DifferentiableNeuralComputer,
 }
 TESTED = 24
+RECORDED = (training.TESTED, training.TEST_SEED)  # before a test changes them
 
 
 @pytest.fixture(autouse=True)
@@ -677,6 +678,10 @@ def test_arms_have_the_sizes_that_the_page_names():
             assert {field: getattr(arm, field) for field in sizes} == expected, (group, name)
     shown = ARMS["recall"]["Introspection"]
     assert (shown.stored, shown.recalled, shown.stock, shown.free, shown.scored) == (6, 3, "digits", 0, "all")
+
+
+def test_rows_are_tested_on_the_sequences_that_the_page_names():
+    assert RECORDED == (1000, 1_000_000)
 
 
 def test_the_models_of_a_task_differ_only_in_what_they_remember():
