@@ -139,7 +139,7 @@ display(
 # %% [markdown]
 # ## 2. Which memory for which task?
 #
-# Eight tasks, one of them in two sizes. *Parity*: six digits, then for the first three a random 1 where the digit is odd, else a random 0. *One-shot*: as recall, with characters of alphabets that training has not seen (Omniglot, 14×14). *Pointer*: four digits whose classes are places; the first comes again, then the one at the place that it names, and so on, three in all. *Cue*: four digits, one of them again, then the two that followed it (the cue itself is not counted). *Walk*: a random walk of 16 steps on a 3×3 map of digits whose edges meet, the move given as context; *small walk*: 10 steps on 2×2. *Panorama*: a view of 4 pixels that turns by known angles in a ring of 16 real numbers, with noise; told once the turn is complete. *Strings*: three letter-digit pairs, two question marks, a letter, its digit (symbols; the answer is told).
+# Eight tasks, one of them in two sizes. *Parity*: six digits, then for the first three a random 1 where the digit is odd, else a random 0. *One-shot*: as recall, with characters of alphabets that training has not seen (Omniglot, 14×14; one image in eight is blank, a drawing that the file lacks). *Pointer*: four digits whose classes are places; the first comes again, then the one at the place that it names, and so on, three in all. *Cue*: four digits, one of them again, then the two that followed it (the cue itself is not counted). *Walk*: a random walk of 16 steps on a 3×3 map of digits whose edges meet, the move given as context; *small walk*: 10 steps on 2×2. *Panorama*: a view of 4 pixels that turns by known angles in a ring of 16 real numbers, with noise; told once the turn is complete. *Strings*: three letter-digit pairs, two question marks, a letter, its digit (symbols; the answer is told).
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Nine panels, told frames by model, dots seeds, a dotted line for new frames. Recall and cue: the VRNN at the level of new frames, the memories 4 to 6 nats above. Parity: all far above, VRNN lowest, by 0.3 nats or more. One-shot: VRNN -44, memories -38 to -41. Pointer: VRNN -18, memories -16 to -17. Walk: all near -22. Small walk: Introspection -17.6, others -20.5 to -21. Panorama: VRNN -0.3, memories -1.4. Strings: all at -2.3 but two runs of the VRNN."}} tags=["hide-input"]
 # @title Figure: the bound of told frames by task and model, every seed a dot
@@ -500,7 +500,7 @@ display(found.round(2))
 # %% [markdown]
 # ## 10. Larger pictures
 #
-# Perfect recall of MNIST digits at 14×14 (60,000 to train on), a latent of 32, layers of 128; beside it the unseen Omniglot characters of section 2, of the same size.
+# Perfect recall of MNIST digits at 14×14 (60,000 to train on), a latent of 32, layers of 128; beside it the unseen Omniglot characters of section 2, of the same size, blanks among them.
 
 # %% cellView="form" jupyter={"source_hidden": true} mystnb={"image": {"alt": "Cost by frame for VRNN and Introspection, dots seeds. MNIST: both 33 to 34 for six frames, then 33 and 25. Omniglot characters not seen: both near 44 to 45, then 44 and 39."}} tags=["hide-input"]
 # @title Figure: cost by frame, 196 pixels
