@@ -1423,9 +1423,9 @@ check(
 #
 # Let $H$ be the units of the controller, $V$ the size of $v$, $C$ that of the context, $R$ read heads, $N$ slots of width $D$. A write
 # head sees $h_t$ and $v_{t-1}$, a read head sees $h_t$. A memory that asks for $\alpha$ numbers to write and for $\beta$ numbers a read
-# head has
+# head has, biases among its weights, a step's products beside them,
 #
-# $$ \alpha\,(H+V+1)+\beta\,R\,(H+1)\;\text{ parameters},\qquad\alpha\,(H+V)+\beta\,RH+\mu\;\text{ products a step} \tag{GTM.33} $$
+# $$ \alpha(H+V+1)+\beta R(H+1)\text{ weights},\quad\alpha(H+V)+\beta RH+\mu\text{ products} \tag{GTM.33} $$
 #
 # with, after the equations of sections 4 to 6 and those of [memory-augmented networks](memory_augmented.ipynb):
 #
