@@ -116,7 +116,7 @@ plt.show()
 # **What we found.**
 #
 # - **What comes back costs less, if there is a memory.** Six digits, then the first three again: the VRNN, with the most weights of the five, pays 22.8 nats for a frame shown again, as for a new one; models with a memory pay 17.0 to 18.1, and hardly any of it is news: the divergence falls from 5 to 6 nats at first sight to 0.3 to 0.7.
-# - **That there is a memory matters more than which.** The four memories differ by 1 nat here, memory and none by 4 at least (22.2 nats for a VRNN that carries latents alone, as they do). (The Turing machine was given a start: it writes one slot further each frame, and reads by content.)
+# - **That there is a memory matters more than which.** The four memories differ by 1 nat here, memory and none by 4 at least (22.2 nats for a VRNN that carries latents alone, as they do).
 # - **Keep the code, not the draw.** The paper keeps the latents that were drawn; they do not hold every pixel, so most of a frame is paid again. If the memory keeps the encoder's output instead, the same model pays 2.7 nats for a frame shown again, not 18.1 ([section 7 of the experiments](temporal_memory_experiments.ipynb)).
 #
 # **Use it** to learn how latent-variable models of sequences work, and what a memory adds; **in new work** use attention over past codes, which is the paper's Introspection with keys for content.
@@ -352,13 +352,7 @@ q_all = proposal(x)
 true = (logs - log_p).exp()  # p(z | x), all eight settings
 gap = (q_all * (q_all / true).log()).sum()
 check("GTM.5", log_p - bound, gap, "the gap is a divergence")
-print(f"gap {gap:.4f}")
-print(
-    "q(z1=1):",
-    q_all[4:].sum().numpy().round(3),
-    " true:",
-    true[4:].sum().numpy().round(3),
-)
+print(f"gap {gap:.4f}; q(z1=1): {q_all[4:].sum():.3f}, true {true[4:].sum():.3f}")
 
 # %% [markdown]
 # Why a gap, with Bayes' rule at every frame? Frame 3 says something about $z_1$, and a filter cannot go back: when it drew $z_1$ it was 90% sure, in hindsight it would be 98%. So the bound is not tight in general, however good a filter $q$ is ([section 1 of the theory](temporal_memory_theory.ipynb)).
@@ -657,9 +651,8 @@ class Gtm(nn.Module):
     def __init__(self, D, Z, H, C, L):  # pixels, latent, controller, units, rows
         super().__init__()
         self.encoder = nn.Sequential(mlp(D, C, C), nn.ReLU())
-        self.prior = mlp(H + Z, C, 2 * Z)
+        self.prior, self.decoder = mlp(H + Z, C, 2 * Z), mlp(Z + H + Z, C, D)
         self.posterior = mlp(C + H + Z, C, 2 * Z)
-        self.decoder = mlp(Z + H + Z, C, D)
         self.controller, self.lags = nn.LSTMCell(Z, H), nn.Linear(H, L)
         self.gate = nn.Linear(H, 1)
 
@@ -754,7 +747,7 @@ explore(
 )
 
 # %% [markdown]
-# Slide to frame 9. Nobody told Introspection, LRU and DNC where to look; the NTM starts as a tape. Introspection looks six frames back, three times in a row: the rows move on under a head that stands still. The NTM moves its head on by one slot a frame, LRU finds the slots one after the other by their contents; the DNC's read weights sum to 0.6 (0.8 and 0.9 in the other two trainings). Before frame 7 there is nothing to recall, and the weights are spread, rest somewhere, or are next to zero.
+# Slide to frame 9. Nobody told them where to look (but the NTM begins as a tape: it writes slot after slot, and reads by content). Introspection looks six frames back, three times in a row: the rows move on under a head that stands still. The NTM moves its head on by one slot a frame, LRU finds the slots one after the other by their contents; the DNC's read weights sum to 0.6 (0.8 and 0.9 in the other two trainings). Before frame 7 there is nothing to recall, and the weights are spread, rest somewhere, or are next to zero.
 #
 # **What does it expect?** The first six frames are given, with latents from the posterior; then the model goes on by itself, with latents from the prior.
 

@@ -646,6 +646,35 @@ def test_a_turing_memory_begins_by_writing_slot_after_slot():
         assert state.weights[:, 2].argmax(-1).tolist() == [step % SLOTS] * 2
 
 
+def test_a_turing_memory_of_torchs_biases_lacks_the_start_of_a_tape_and_no_more():
+    torch.manual_seed(0)
+    tape = NeuralTuring(HIDDEN, LATENT, SLOTS, SLOT, 2)
+    torch.manual_seed(0)
+    plain = NeuralTuring(HIDDEN, LATENT, SLOTS, SLOT, 2, tape=False)
+    written = tape.write_heads.linear.bias - plain.write_heads.linear.bias
+    read = tape.read_heads.linear.bias - plain.read_heads.linear.bias
+    #                             erase, contents, keys, strength, gate, shift, power
+    torch.testing.assert_close(written, torch.tensor([0.0] * 9 + [0, -3, 0, 0, 4, 0]))
+    #                             keys, strength, gate, shift, power, of two heads each
+    torch.testing.assert_close(read, torch.tensor([0.0] * 6 + [3, 3, 3, 3, 0, 3, 0, 0, 3, 0, 0, 0]))
+    bound = torch.nn.Linear(HIDDEN, 1).in_features ** -0.5
+    assert plain.read_heads.linear.bias.abs().max() <= bound
+
+
+def test_a_memory_that_reads_must_say_how_much():
+    class Last(Recurrent):
+        def read(self, state, hidden):
+            return hidden.new_ones(len(hidden), 1, self.width), state
+
+    with pytest.raises(ValueError, match="Last reads, so it must say in `reads` and `read_width` what"):
+        TemporalGenerativeModel(PIXELS, LATENT, Last(HIDDEN, LATENT))
+    memory = Last(HIDDEN, LATENT)
+    memory.reads, memory.read_width = 1, LATENT
+    model = TemporalGenerativeModel(PIXELS, LATENT, memory)
+    assert model.psi_size == HIDDEN + LATENT
+    assert model(torch.rand(3, 2, PIXELS).round()).total.shape == (3, 2)
+
+
 def test_allocation_takes_the_least_used_slot_and_leaves_what_is_used():
     usage = torch.rand(50, 5, dtype=torch.float64)
     found = allocation(usage)

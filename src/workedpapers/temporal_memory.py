@@ -6,7 +6,7 @@ what is uncertain is an argument, and sizes and tasks are this book's.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, cast
 
 import torch
@@ -161,10 +161,12 @@ class _Heads(nn.Module):
         self.sizes = sizes
         self.linear = nn.Linear(inputs, sum(sizes.values()))
 
-    def part(self, name: str) -> Tensor:
-        """The biases behind one part."""
-        parts = self.linear.bias.split(tuple(self.sizes.values()))
-        return cast(Tensor, dict(zip(self.sizes, parts, strict=True))[name])
+    @torch.no_grad()
+    def add(self, starts: Mapping[str, Sequence[float]]) -> None:
+        """Add to the biases of parts, again and again to every head."""
+        parts = dict(zip(self.sizes, self.linear.bias.split(tuple(self.sizes.values())), strict=True))
+        for name, start in starts.items():
+            parts[name] += torch.tensor(start).repeat(len(parts[name]) // len(start))
 
     def forward(self, hidden: Tensor, carried: Tensor | None = None) -> dict[str, Tensor]:
         if carried is not None:
@@ -209,13 +211,16 @@ class NeuralTuring(Recurrent):
 
     Addressed by content, by interpolation and by shift, see `TuringMemory`.
 
-    Begins as a tape: writing moves on by a slot, reading goes by content. With torch's biases it learned no recall.
-
-    Args: hidden_size, width: see `Recurrent`; slots, slot_width, reads: sizes of the memory, which has one write head.
+    Args:
+        hidden_size, width: see `Recurrent`.
+        slots, slot_width, reads: sizes of the memory, which has one write head.
+        tape: whether to begin as a tape: writing moves on by a slot, reading goes by content; else with torch's biases.
     Raises: ValueError, TypeError: a size that is no int of at least one.
     """
 
-    def __init__(self, hidden_size: int, width: int, slots: int, slot_width: int, reads: int = 1) -> None:
+    def __init__(
+        self, hidden_size: int, width: int, slots: int, slot_width: int, reads: int = 1, *, tape: bool = True
+    ) -> None:
         super().__init__(hidden_size, width)
         self.memory = TuringMemory(slots, slot_width, reads)
         self.reads, self.read_width = reads, slot_width
@@ -226,11 +231,9 @@ class NeuralTuring(Recurrent):
         self.read_heads = _Heads(
             hidden_size, keys=reads * slot_width, strength=reads, gate=reads, shift=reads * SHIFTS, power=reads
         )
-        with torch.no_grad():
-            for heads, starts in ((self.write_heads, TAPE), (self.read_heads, LOOK_UP)):
-                for name, start in starts.items():
-                    part = heads.part(name)
-                    part += torch.tensor(start).repeat(len(part) // len(start))
+        if tape:
+            self.write_heads.add(TAPE)
+            self.read_heads.add(LOOK_UP)
 
     def reset(self, batch: int) -> TuringState:
         """Zeros, all heads at the first slot."""
@@ -418,6 +421,8 @@ class TemporalGenerativeModel(nn.Module):
         if not isinstance(memory, Recurrent):
             raise TypeError(f"memory must be a Recurrent, such as Introspection, got {type(memory).__name__}")
         carried = {"sample": latent_size, "mean": latent_size, "code": code_size, "both": latent_size + code_size}
+        if not memory.reads and type(memory).read is not Recurrent.read:
+            raise ValueError(f"{type(memory).__name__} reads, so it must say in `reads` and `read_width` what")
         if memory.width != carried[carry]:
             raise ValueError(f"carry={carry!r} has width {carried[carry]}, the memory takes {memory.width}")
         self.memory = memory

@@ -44,13 +44,9 @@ VRNN, INTROSPECTION = MODELS["VRNN"], MODELS["Introspection"]
 _plain = {"samples": 0, "shown": False}
 #: By table and arm.
 ARMS: Mapping[str, Mapping[str, Temporal]] = {
-    **{
-        task: {name: _on(task, arm) for name, arm in MODELS.items() if (task, name) != ("one-shot", "NTM")}
-        for task in TASKS
-    },
-    "small walk": {
-        name: _on("walk", MODELS[name], stored=2, recalled=10) for name in ("VRNN", "Introspection", "LRU", "DNC")
-    },
+    **{task: {name: _on(task, arm) for name, arm in MODELS.items()} for task in TASKS},
+    "small walk": {name: _on("walk", arm, stored=2, recalled=10) for name, arm in MODELS.items()},
+    "start": {"NTM": replace(MODELS["NTM"], tape=False)},
     "ceilings": {"parity, answered": _on("parity", VRNN, answered=True)},
     "addressing": {
         f"{task}, {by}": _on(task, INTROSPECTION, addressing=by, **_plain)

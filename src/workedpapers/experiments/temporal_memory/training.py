@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -54,6 +54,7 @@ class Temporal:
         carry, latent, code: as in `TemporalGenerativeModel`.
         hidden: units of the controller.
         addressing, reads: of the memory; it has as many rows as there are frames, `width` numbers in each slot.
+        tape: whether "ntm" begins as a tape, as in `NeuralTuring`.
         answered: a model that need not remember: the answer to the parity is its context.
         scored: frames that the training counts, "all" or those "told" by the past.
         free: nats of KL a frame that cost nothing in training ("free bits").
@@ -82,6 +83,7 @@ class Temporal:
     batch: int = 32
     samples: int = 0
     shown: bool = False
+    tape: bool = True
 
     @property
     def frames(self) -> int:
@@ -107,8 +109,10 @@ def stock(name: str, part: str) -> tuple[Tensor, Tensor]:
     if name == "omniglot":
         known, unknown = split_alphabets(omniglot("background"), HELD_OUT)
         characters = with_rotations(known) if part == "train" else unknown
+        there = characters.mask.flatten()  # a prepared file lacks some drawings
         drawn = (features(characters, 14) >= 0.25).float().flatten(0, 1).flatten(1)
-        return drawn, torch.arange(len(characters.images)).repeat_interleave(characters.images.shape[1])
+        labels = torch.arange(len(characters.images)).repeat_interleave(characters.images.shape[1])
+        return drawn[there], labels[there]
     raise ValueError(f"stock must be one of {', '.join(PIXELS)}, got {name!r}")
 
 
@@ -163,7 +167,11 @@ def build(config: Temporal) -> TemporalGenerativeModel:
     elif config.memory == "introspection":
         memory = Introspection(config.hidden, width, rows, config.reads, addressing=config.addressing)
     else:
-        memories = {"lru": LeastRecentlyUsed, "ntm": NeuralTuring, "dnc": DifferentiableNeuralComputer}
+        memories: dict[str, Callable[..., Recurrent]] = {
+            "lru": LeastRecentlyUsed,
+            "ntm": partial(NeuralTuring, tape=config.tape),
+            "dnc": DifferentiableNeuralComputer,
+        }
         if config.memory not in memories:
             raise ValueError(f"unknown memory {config.memory!r}")
         memory = memories[config.memory](config.hidden, width, rows, config.width, config.reads)
