@@ -123,6 +123,7 @@ def test_test_digits_are_those_of_other_writers():
 
 def test_mnist_is_averaged_down_to_ink_or_none(monkeypatch):
     pictures = torch.randint(256, (5, 28, 28), generator=seeded(), dtype=torch.uint8)
+    pictures[0, :2, :2] = 128  # half as bright as can be: ink
     asked = []
     monkeypatch.setattr(training, "mnist", lambda part: asked.append(part) or Images(pictures, torch.arange(5)))
     images, labels = training.stock.__wrapped__("mnist", "test")
